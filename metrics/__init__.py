@@ -1,0 +1,1 @@
+"""What is seen and told: queue readings, workers' reports, published metrics."""

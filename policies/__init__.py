@@ -1,0 +1,1 @@
+"""Scaling policies: each a pure function of (view, own state) → recommendation."""

@@ -4,6 +4,7 @@
 plain calls. Simulated ports never suspend, so the same tick runs without an event loop.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from scaler.model.change import Change, Outcome
@@ -28,7 +29,7 @@ class Clock(Protocol):
 class Board(Protocol):
     """The latest reading of everything."""
 
-    def snapshot(self, spec: FleetSpec, *, at_s: float, since_s: float) -> Snapshot:
+    def snapshot(self, spec: FleetSpec, *, at_s: float, since_s: float, wakeup: str) -> Snapshot:
         """All readings of the fleet; depth points are those after `since_s`, oldest first."""
         ...
 
@@ -86,3 +87,15 @@ class Recorder(Protocol):
     def record(self, decision: Decision, outcome: Outcome) -> None:
         """Never raises, never blocks: a sink that fails is counted by the recorder."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """One fleet's side of every seam."""
+
+    clock: Clock
+    board: Board
+    target: Target
+    store: StateStore
+    lease: Lease
+    recorder: Recorder

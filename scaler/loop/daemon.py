@@ -1,0 +1,207 @@
+"""The long-running process: task groups, signals, reload.
+
+┌────────── starting ──────────┐
+│ build the first generation   │  a bad configuration ends the process here (exit 2)
+└──────────────┬───────────────┘
+               ▼
+┌────────── running ───────────┐   SIGHUP, changed file
+│ fleets tick, services serve  │ ─────────────────────────► build a new generation:
+└──────────────┬───────────────┘ ◄─────────────────────────   good: swap between ticks
+               │ SIGTERM, SIGINT                              bad: keep this one, alarm
+               ▼
+┌────────── stopping ──────────┐
+│ finish or abandon the write, │  within 10 s, exit 0
+│ flush metrics, reports, log  │
+└──────────────────────────────┘
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from scaler.loop.doorbell import Doorbell
+from scaler.loop.fleet import FleetLoop
+
+FINISH_S = 6.0
+"""How long a tick under way may go on after SIGTERM. A write that hangs is abandoned: its intent
+stands in the store, and the next describe tells what became of it."""
+
+FLUSH_S = 3.0
+"""How long the last flush may take, so that both together stay under 10 s."""
+
+WATCH_S = 2.0
+RESTART_MAX_S = 30.0
+STOP, RELOAD = "stop", "reload"
+
+
+class Service(Protocol):
+    """Something that runs beside the fleets until cancelled."""
+
+    async def run(self) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Generation:
+    """Everything that one configuration made, started and stopped together."""
+
+    fleets: Sequence[FleetLoop]
+    services: Sequence[tuple[str, Callable[[], Awaitable[None]]]]
+    release: Callable[[], Awaitable[None]]
+    warnings: Sequence[str] = field(default_factory=tuple)
+
+
+class Operator(Protocol):
+    """Who hears of what happens to the daemon itself."""
+
+    def started(self, generation: Generation) -> None: ...
+
+    def reloaded(self, generation: Generation) -> None: ...
+
+    def reload_failed(self, error: Exception) -> None: ...
+
+    def stopping(self, reason: str) -> None: ...
+
+    def service_failed(self, name: str, error: Exception) -> None: ...
+
+
+class Daemon:
+    """Runs one generation after another until told to stop."""
+
+    def __init__(
+        self,
+        *,
+        build: Callable[[Generation | None], Awaitable[Generation]],
+        lasting: Sequence[tuple[str, Callable[[], Awaitable[None]]]],
+        flush: Callable[[], Awaitable[None]],
+        fingerprint: Callable[[], object],
+        operator: Operator,
+    ) -> None:
+        """
+        Args:
+            build: makes a generation from the configuration as it is now, taking over what lasts
+                from the one that runs; raises ConfigError and leaves that one untouched.
+            lasting: services that outlive a reload (the HTTP server).
+            flush: the last thing done: metrics, reports, decision log.
+            fingerprint: changes when a configuration file does.
+        """
+        self._build = build
+        self._lasting = lasting
+        self._flush = flush
+        self._fingerprint = fingerprint
+        self._operator = operator
+        self._bell = Doorbell()
+        self._reason = ""
+
+    def stop(self, reason: str) -> None:
+        """Ask the daemon to stop; safe to call twice."""
+        self._reason = self._reason or reason
+        self._bell.ring(STOP)
+
+    def reload(self) -> None:
+        """Ask the daemon to read its configuration again."""
+        self._bell.ring(RELOAD)
+
+    async def run(self) -> None:
+        """Until stopped. Raises: ConfigError when the first configuration cannot run."""
+        self._listen_for_signals()
+        generation = await self._build(None)
+        self._operator.started(generation)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                keepers = [
+                    tasks.create_task(self._supervise(name, run), name=name)
+                    for name, run in self._lasting
+                ]
+                keepers.append(tasks.create_task(self._watch_files(), name="watch"))
+                while generation := await self._live(generation):  # type: ignore[assignment]
+                    self._operator.reloaded(generation)
+                for keeper in keepers:
+                    keeper.cancel()
+        finally:
+            await self._last_flush()
+
+    async def _live(self, generation: Generation) -> Generation | None:
+        """Run one generation; the next one to run, or None to stop."""
+        successor: Generation | None = None
+        async with asyncio.TaskGroup() as tasks:
+            services = [
+                tasks.create_task(self._supervise(name, run), name=name)
+                for name, run in generation.services
+            ]
+            fleets = [
+                tasks.create_task(self._supervise(f"fleet:{fleet.name}", fleet.run))
+                for fleet in generation.fleets
+            ]
+            successor = await self._next(generation)
+            for fleet in generation.fleets:
+                fleet.stop()
+            await _finish(fleets, timeout_s=FINISH_S)
+            for service in services:
+                service.cancel()
+        await generation.release()
+        if successor is not None:
+            _hand_over(generation, successor)
+        return successor
+
+    async def _next(self, generation: Generation) -> Generation | None:
+        while True:
+            rang = await self._bell.wait(timeout_s=3600.0)
+            if STOP in rang:
+                self._operator.stopping(self._reason)
+                return None
+            if RELOAD in rang:
+                try:
+                    return await self._build(generation)
+                except Exception as error:  # noqa: BLE001 - whatever is wrong, this one runs on
+                    self._operator.reload_failed(error)
+
+    async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a service; when it fails, say so and start it again, ever more slowly."""
+        pause_s = 1.0
+        while True:
+            try:
+                await run()
+                return
+            except Exception as error:  # noqa: BLE001 - one failing part stops nothing else
+                self._operator.service_failed(name, error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(RESTART_MAX_S, pause_s * 2)
+
+    async def _watch_files(self) -> None:
+        seen = self._fingerprint()
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now = self._fingerprint()
+            if now != seen:
+                seen = now
+                self.reload()
+
+    async def _last_flush(self) -> None:
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await self._flush()
+        except TimeoutError as error:
+            self._operator.service_failed("flush", error)
+
+    def _listen_for_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stop, "SIGTERM")
+        loop.add_signal_handler(signal.SIGINT, self.stop, "SIGINT")
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+
+
+def _hand_over(old: Generation, new: Generation) -> None:
+    """Memory goes on where its fleet does: a reload resets no cooldown and no window."""
+    states = {fleet.name: fleet.controller.state for fleet in old.fleets}
+    for fleet in new.fleets:
+        fleet.controller.state = states.get(fleet.name, fleet.controller.state)
+
+
+async def _finish(tasks: Sequence[asyncio.Task[None]], *, timeout_s: float) -> None:
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=timeout_s)
+    for task in late:
+        task.cancel()

@@ -73,7 +73,7 @@ class QueuePolling:
                 quiet_s = answered_s + self._debounce_s - clock.now_s()
                 if quiet_s > 0:
                     await asyncio.sleep(clock.real_s(quiet_s))
-                    rang += self.doorbell.take()
+                    rang = tuple(dict.fromkeys((*rang, *self.doorbell.take())))
                 answered_s = clock.now_s()
             await self.poll_once()
             if rang:

@@ -32,11 +32,15 @@ class SystemClock:
 
     def now_s(self) -> float:
         """Steady Unix seconds."""
-        return self._virtual(time.monotonic() + self._steady_offset_s)
+        return self.shown_at(time.monotonic() + self._steady_offset_s)
 
     def wall_s(self) -> float:
         """The wall clock in Unix seconds."""
-        return self._virtual(time.time())
+        return self.shown_at(time.time())
+
+    def shown_at(self, real_s: float) -> float:
+        """What this clock shows at a moment of the system's own clock: a server's TIME, say."""
+        return self._virtual_s + (real_s - self._real_s) * self.speed
 
     def real_s(self, seconds: float) -> float:
         """How long these seconds last on the system's own clock: what to sleep."""
@@ -45,9 +49,6 @@ class SystemClock:
     def spelled(self) -> str:
         """The value of ASCENSION_CLOCK that gives another process this very clock."""
         return f"{self.speed!r}@{self._real_s!r}={self._virtual_s!r}"
-
-    def _virtual(self, real_s: float) -> float:
-        return self._virtual_s + (real_s - self._real_s) * self.speed
 
 
 def clock_from_environment(environ: Mapping[str, str] = os.environ) -> SystemClock:

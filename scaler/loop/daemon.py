@@ -117,8 +117,7 @@ class Daemon:
                 keepers.append(tasks.create_task(self._watch_files(), name="watch"))
                 while generation := await self._live(generation):  # type: ignore[assignment]
                     self._operator.reloaded(generation)
-                for keeper in keepers:
-                    keeper.cancel()
+                await _end(keepers)
         finally:
             await self._last_flush()
 
@@ -138,8 +137,7 @@ class Daemon:
             for fleet in generation.fleets:
                 fleet.stop()
             await _finish(fleets, timeout_s=FINISH_S)
-            for service in services:
-                service.cancel()
+            await _end(services)
         await generation.release()
         if successor is not None:
             _hand_over(generation, successor)
@@ -194,9 +192,20 @@ class Daemon:
 
 def _hand_over(old: Generation, new: Generation) -> None:
     """Memory goes on where its fleet does: a reload resets no cooldown and no window."""
-    states = {fleet.name: fleet.controller.state for fleet in old.fleets}
+    before = {fleet.name: fleet for fleet in old.fleets}
     for fleet in new.fleets:
-        fleet.controller.state = states.get(fleet.name, fleet.controller.state)
+        if fleet.name in before:
+            fleet.continue_from(before[fleet.name])
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel until they end. Once is not always enough: on Python 3.11 a library that sends
+    through `asyncio.wait_for` can swallow a cancellation that comes just as the send completes."""
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=0.2)
 
 
 async def _finish(tasks: Sequence[asyncio.Task[None]], *, timeout_s: float) -> None:

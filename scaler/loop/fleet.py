@@ -1,7 +1,8 @@
 """One fleet's life in the daemon: tick on time or when woken, and outlive every trouble."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from scaler.loop.clock import SystemClock
 from scaler.loop.controller import FleetController
@@ -21,6 +22,7 @@ class FleetLoop:
         capacity: CapacityPolling,
         clock: SystemClock,
         tick_s: float,
+        take_up: Callable[[FleetController], Awaitable[None]],
         on_tick: Callable[[str, float], None],
         on_error: Callable[[str, Exception], None],
     ) -> None:
@@ -29,6 +31,8 @@ class FleetLoop:
         self.capacity = capacity
         self._clock = clock
         self._tick_s = tick_s
+        self._take_up = take_up
+        self.taken_up = False
         self._on_tick = on_tick
         self._on_error = on_error
         self._stopping = asyncio.Event()
@@ -42,9 +46,24 @@ class FleetLoop:
         self._stopping.set()
         self.doorbell.ring(STOP)
 
+    def continue_from(self, old: "FleetLoop") -> None:
+        """Go on where another loop of this fleet stopped: same memory, same epoch."""
+        if old.taken_up:
+            self.controller.state = old.controller.state
+            self.controller.ports = replace(self.controller.ports, lease=old.controller.ports.lease)
+            self.taken_up = True
+
     async def run(self) -> None:
-        """Until `stop` or cancelled. The first tick waits for the first description."""
+        """Until `stop` or cancelled. The first tick waits for the fleet's memory and for the first
+        description of its target.
+
+        Raises: UnreachableError while the memory cannot be asked; run it again later. Not knowing
+        what was done before is no reason to begin anew.
+        """
         clock = self._clock
+        if not self.taken_up:
+            await self._take_up(self.controller)
+            self.taken_up = True
         await self.capacity.describe_once()
         due_s = clock.now_s()
         while not self._stopping.is_set():

@@ -23,7 +23,8 @@ class Reports(Protocol):
     """What workers reported."""
 
     async def read(self, now_s: float) -> int:
-        """Take in what is new; the number of entries read."""
+        """Take in what is new; the number of entries read. `now_s` is the wall clock, by which
+        workers stamp."""
         ...
 
     def stats(self, queue: str, now_s: float) -> WorkerStats | Missing:
@@ -137,9 +138,9 @@ class ReportPolling:
 
     async def read_once(self) -> None:
         """Read what is new and post the figures; expected trouble makes them `Missing`."""
-        now_s = self._clock.now_s()
+        now_s, wall_s = self._clock.now_s(), self._clock.wall_s()
         try:
-            await self._reports.read(now_s)
+            await self._reports.read(wall_s)
         except self._expected as error:
             self._on_error(error)
             why = Missing(f"the reports stream cannot be read: {type(error).__name__}")
@@ -147,7 +148,7 @@ class ReportPolling:
                 self._board.post_stats(queue, why, at_s=now_s)
             return
         for queue in self._queues:
-            self._board.post_stats(queue, self._reports.stats(queue, now_s), at_s=now_s)
+            self._board.post_stats(queue, self._reports.stats(queue, wall_s), at_s=now_s)
 
     async def run(self) -> None:
         """Until cancelled."""

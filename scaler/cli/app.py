@@ -1,0 +1,218 @@
+"""All commands and their options. What a command does stands in the file of its name."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from scaler import __version__
+from scaler.model.errors import ScalerError
+
+app = typer.Typer(
+    name="ascension-scaler",
+    help="Queue-driven autoscaler for EC2 Auto Scaling groups and ECS services.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 our bug, 2 usage or configuration, 3 a check did not hold, "
+    "4 Redis, AWS or daemon unreachable, 5 refused, 130 interrupted.",
+)
+
+ConfigPaths = Annotated[
+    list[Path],
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="ASCENSION_CONFIG",
+        help="File or directory of *.yaml; repeat it to merge several.",
+    ),
+]
+Url = Annotated[
+    str,
+    typer.Option(envvar="ASCENSION_URL", help="Where a running daemon listens: its http.listen."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+DAEMON_URL = "http://127.0.0.1:9108"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ascension-scaler {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="ASCENSION_DEBUG", help="Show tracebacks.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["ASCENSION_DEBUG"] = "1"
+
+
+@app.command()
+def run(
+    config: ConfigPaths,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            envvar="ASCENSION_DRY_RUN",
+            help="Read the real world, decide, and write nothing: no capacity, no Redis key, "
+            "no CloudWatch datum.",
+        ),
+    ] = False,
+) -> None:
+    """Run the daemon until SIGTERM.
+
+    Example: ascension-scaler run --config deploy/config/production.yaml
+
+    Example: ascension-scaler run --config production.yaml --dry-run
+    """
+    from scaler.cli.run import run_command
+
+    _end(run_command(config, dry_run=dry_run))
+
+
+@app.command()
+def validate(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Files or directories of *.yaml, checked as one configuration."),
+    ],
+    json_output: Json = False,
+) -> None:
+    """Check a configuration offline: every error at once, with file, line and column.
+
+    Example: ascension-scaler validate deploy/config/production.yaml
+
+    Example: ascension-scaler validate conf.d --json
+    """
+    from scaler.cli.validate import validate_command
+
+    _end(validate_command(files, json_output))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors.
+
+    Example: ascension-scaler schema > ascension-scaler.schema.json
+    """
+    from scaler.cli.schema import schema_command
+
+    _end(schema_command())
+
+
+@app.command()
+def policies(json_output: Json = False) -> None:
+    """List the installed policies with their parameters.
+
+    Example: ascension-scaler policies
+
+    Example: ascension-scaler policies --json
+    """
+    from scaler.cli.policies import policies_command
+
+    _end(policies_command(json_output=json_output))
+
+
+@app.command()
+def status(
+    url: Url = DAEMON_URL,
+    watch: Annotated[
+        float | None,
+        typer.Option(help="Ask again each so many seconds, until interrupted.", min=0.2),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Ask a running daemon what it sees, what stands, and what it decided last.
+
+    Example: ascension-scaler status
+
+    Example: ascension-scaler status --url http://10.0.12.7:9108 --json
+    """
+    from scaler.cli.status import status_command
+
+    _end(status_command(url, watch_s=watch, json_output=json_output))
+
+
+@app.command()
+def explain(
+    fleet: Annotated[str, typer.Argument(help="Name of the fleet.")],
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="The decision in force then: 2026-03-02T14:02, 14:02 (the last one, UTC), or -90m."
+        ),
+    ] = None,
+    last: Annotated[int, typer.Option(help="How many decisions, newest last.", min=1)] = 1,
+    url: Url = DAEMON_URL,
+    json_output: Json = False,
+) -> None:
+    """Say why: a past decision with all its inputs, computed again to prove it.
+
+    Example: ascension-scaler explain gpu-workers
+
+    Example: ascension-scaler explain gpu-workers --at 03:12 --last 5
+    """
+    from scaler.cli.explain import explain_command
+
+    _end(explain_command(fleet, at=at, last=last, url=url, json_output=json_output))
+
+
+@app.command()
+def healthcheck(
+    url: Url = DAEMON_URL,
+    ready: Annotated[bool, typer.Option(help="Ask for readiness instead of life.")] = False,
+) -> None:
+    """Exit 0 when the daemon is alive, 1 when it is not: for containers.
+
+    Example: ascension-scaler healthcheck
+
+    Example: ascension-scaler healthcheck --ready --url http://127.0.0.1:9108
+    """
+    from scaler.cli.healthcheck import healthcheck_command
+
+    _end(healthcheck_command(url, ready=ready))
+
+
+def run_app(arguments: list[str]) -> int:
+    """Run one command; its exit code. Errors are a sentence; tracebacks come with --debug."""
+    try:
+        app(args=arguments, prog_name="ascension-scaler")
+    except SystemExit as end:  # how typer ends a command, its usage errors included
+        return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        return 130
+    except ScalerError as error:
+        return _tell(error, code=error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe had enough
+        sys.stderr.close()
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence, not a dump
+        return _tell(error, code=1)
+    return 0
+
+
+def _tell(error: Exception, *, code: int) -> int:
+    if os.environ.get("ASCENSION_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    elif code == 1:
+        note = "this is a bug of ours; run it again with --debug and report what it prints"
+        print(f"ascension-scaler: {type(error).__name__}: {error}; {note}", file=sys.stderr)
+    else:
+        print(f"ascension-scaler: {error}", file=sys.stderr)
+    return code
+
+
+def _end(code: int) -> NoReturn:
+    raise typer.Exit(code)

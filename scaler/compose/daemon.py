@@ -1,0 +1,507 @@
+"""Configuration becomes a running daemon.
+
+`Composition` holds what lasts (clock, board, metrics, timeline, HTTP server, the publisher's
+buffer); `build()` makes a generation from the configuration as it is now and takes those over.
+Everything that can be refused is refused before anything that runs is touched.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from metrics.publish.cloudwatch import CloudWatchPublisher, PublishResult
+from metrics.publish.prometheus import Metrics
+from metrics.publish.stack import StackPublisher
+from metrics.queues.base import QueueSource
+from metrics.queues.poll import QueuePoller
+from metrics.queues.wakeup import WakeupWatcher
+from metrics.redis_client import connect
+from metrics.reports import ReportReader
+from metrics.sketch import Sketch
+from policies.base import Policy
+from scaler import __version__
+from scaler.api.app import create_app
+from scaler.api.server import HttpServer
+from scaler.compose.adapters import (
+    ClaimingStore,
+    Targets,
+    aws_settings,
+    error_reports,
+    log_backend,
+    queue_source,
+    redis_settings,
+    state_store,
+)
+from scaler.config import schema
+from scaler.config.load import Loaded, load
+from scaler.config.specs import build_policies, fleet_specs
+from scaler.decide.explain import to_record
+from scaler.loop.board import LiveBoard
+from scaler.loop.clock import SystemClock
+from scaler.loop.controller import FleetController
+from scaler.loop.daemon import Daemon, Generation
+from scaler.loop.fleet import FleetLoop
+from scaler.loop.poller import CapacityPolling, QueuePolling, ReportPolling
+from scaler.model.change import Outcome
+from scaler.model.decision import Decision
+from scaler.model.errors import ConfigError, ScalerError
+from scaler.model.ports import Ports, Recorder, Target
+from scaler.model.spec import FleetSpec, JsonValue
+from scaler.model.state import FleetState
+from scaler.operate.conflict_watch import ConflictWatch, Finder
+from scaler.operate.explain import Explanation, explain
+from scaler.operate.operator import Operator
+from scaler.operate.view import DaemonView
+from scaler.record.fanout import Fanout
+from scaler.record.log import LogSink, configure
+from scaler.record.prometheus import PrometheusSink
+from scaler.record.timeline import Timeline
+from scaler.state.decision_log import DecisionLog, MemoryLogBackend
+from scaler.state.lease import AlwaysHeld
+from scaler.state.store import MemoryStore
+from scaler.targets.aws import AwsCalls, AwsConnections
+from scaler.targets.dry_run import DryRunTarget
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+READ_REPORTS_S = 1.0
+BEAT_S = 1.0
+DRY_RUN_KEEP = 1000
+
+
+@dataclass(kw_only=True)
+class _Fleet:
+    """One fleet's adapters, before they are wired to a loop."""
+
+    spec: FleetSpec
+    target: Target
+    finder: Finder
+    calls: AwsCalls
+    store: ClaimingStore
+
+
+class Composition:
+    """Builds a daemon and, at each reload, its next generation."""
+
+    def __init__(
+        self,
+        sources: Sequence[Path],
+        *,
+        environ: Mapping[str, str],
+        clock: SystemClock,
+        dry_run: bool = False,
+    ) -> None:
+        """Raises: ConfigError when the configuration cannot be used or the port is taken."""
+        self._sources = sources
+        self._environ = environ
+        self._clock = clock
+        self._dry_run = dry_run
+        self._first: Loaded | None = load(sources, environ)
+        config = self._first.config
+        configure(level=config.log.level, log_format=config.log.format, wall_s=clock.wall_s)
+
+        self._metrics = Metrics(version=__version__)
+        self._board = LiveBoard(clock)
+        self._timeline = Timeline(self._record_of)
+        self._specs: dict[str, FleetSpec] = {}
+        self._epochs: dict[str, int] = {}
+        self._publisher: CloudWatchPublisher | None = None
+        self._publisher_config: tuple[schema.Aws, schema.Publish] | None = None
+        self._logs: tuple[DecisionLog, ...] = ()
+        self._flushes: list[Callable[[], Awaitable[None]]] = []
+        self._conflicts = ConflictWatch((), say=_say_conflict)
+        self._errors = error_reports(config)
+        self.operator = Operator(
+            counters=self._metrics,
+            wall_s=clock.wall_s,
+            report=lambda error, component: (
+                self._errors.report(error, component=component) if self._errors else None
+            ),
+        )
+        self.view = DaemonView(
+            version=__version__,
+            environment=config.environment,
+            dry_run=dry_run,
+            clock=clock,
+            board=self._board,
+            registry=self._metrics,
+            timeline=self._timeline,
+            past=self._past,
+            reload_error=lambda: self.operator.reload_error,
+            publish_lag_s=lambda: self._publisher.lag_s if self._publisher else 0.0,
+            conflicts=lambda: self._conflicts.known,
+            started_at_s=clock.now_s(),
+            beat_at_s=clock.now_s(),
+        )
+        self._listen = str(config.http.listen)
+        self.server = HttpServer.bind(create_app(self.view), self._listen)
+
+    def daemon(self) -> Daemon:
+        """The daemon, ready to run."""
+        return Daemon(
+            build=self.build,
+            lasting=[("http", self._serve), ("beat", self._beat)],
+            flush=self._flush,
+            fingerprint=self._fingerprint,
+            operator=self.operator,
+        )
+
+    async def build(self, previous: Generation | None) -> Generation:
+        """The next generation. Raises: ConfigError; then nothing that runs was touched."""
+        loaded, self._first = self._first or load(self._sources, self._environ), None
+        config = loaded.config
+        specs = {spec.name: self._as_run(spec) for spec in fleet_specs(config)}
+        policies = {name: build_policies(spec) for name, spec in specs.items()}
+        sources = [queue_source(name, queue) for name, queue in config.queues.items()]
+        connections = self._connections(config)
+        client = connect(redis_settings(config.redis))
+        fleets = self._fleets(config, specs, connections, client)
+
+        # From here on nothing can be refused.
+        if previous is not None and str(config.http.listen) != self._listen:
+            _log.warning("restart_needed", field="http.listen", running=self._listen)
+        self._specs = specs
+        self._logs = self._decision_logs(config, client)
+        self._metrics.keep(queues=config.queues, fleets=specs)
+        self._timeline.keep(specs)
+        self._board.forget(queues=config.queues, fleets=specs)
+        self._conflicts = ConflictWatch(
+            [(fleet.spec.name, fleet.finder) for fleet in fleets], say=_say_conflict
+        )
+        poller = QueuePoller(
+            client,
+            sources,
+            timeout_s=config.redis.timeout_s,
+            server_time=self._clock.shown_at,
+        )
+        loops = [self._loop(config, fleet, policies[fleet.spec.name]) for fleet in fleets]
+        services, flushes = self._services(config, sources, poller, loops, client, connections)
+        self._flushes = flushes
+        self.view.fleets, self.view.queues = loops, tuple(config.queues)
+        return Generation(
+            fleets=loops,
+            services=services,
+            release=partial(self._release, poller, client, fleets, flushes),
+            warnings=[str(problem) for problem in loaded.warnings],
+        )
+
+    # --- parts of a generation
+
+    def _as_run(self, spec: FleetSpec) -> FleetSpec:
+        return replace(spec, dry_run=True) if self._dry_run else spec
+
+    def _connections(self, config: schema.Config) -> AwsConnections | None:
+        """None for a daemon that only observes and tells Prometheus: it needs no AWS at all."""
+        publishes = config.publish.cloudwatch and not self._dry_run
+        if not config.fleets and not publishes:
+            return None
+        return AwsConnections(aws_settings(config.aws))
+
+    def _fleets(
+        self,
+        config: schema.Config,
+        specs: Mapping[str, FleetSpec],
+        connections: AwsConnections | None,
+        client: Redis,
+    ) -> list[_Fleet]:
+        if connections is None:
+            return []
+        targets = Targets(connections, now=self._clock.now_s)
+        durable = state_store(config, client)
+        fleets = []
+        for name, spec in specs.items():
+            target, finder, calls = targets.of(name, config.fleets[name].target)
+            if spec.dry_run:
+                target = DryRunTarget(target)
+            store = MemoryStore() if spec.dry_run else durable
+            fleets.append(_Fleet(spec=spec, target=target, finder=finder, calls=calls, store=store))
+        return fleets
+
+    def _decision_logs(self, config: schema.Config, client: Redis) -> tuple[DecisionLog, ...]:
+        """(for fleets that act, for dry runs): a dry run leaves no trace outside the process."""
+        backends = log_backend(config, client), MemoryLogBackend(keep=DRY_RUN_KEEP)
+        return tuple(
+            DecisionLog(
+                backend,
+                spec_of=lambda fleet: self._specs[fleet],
+                epoch_of=lambda fleet: self._epochs.get(fleet, 0),
+            )
+            for backend in backends
+        )
+
+    def _loop(self, config: schema.Config, fleet: _Fleet, policies: Sequence[Policy]) -> FleetLoop:
+        clock, board, name = self._clock, self._board, fleet.spec.name
+        sinks: dict[str, Recorder] = {
+            "log": LogSink(self._record_of),
+            "metrics": PrometheusSink(self._metrics),
+            "timeline": self._timeline,
+            "decision_log": _DecisionLogSink(self._logs[1 if fleet.spec.dry_run else 0]),
+        }
+        controller = FleetController(
+            spec=fleet.spec,
+            policies=policies,
+            state=FleetState(fleet=name, since_s=clock.now_s()),
+            ports=Ports(
+                clock=clock,
+                board=board,
+                target=fleet.target,
+                store=fleet.store,
+                lease=AlwaysHeld(0),
+                recorder=Fanout(sinks, count_error=self._metrics.error),
+            ),
+        )
+        return FleetLoop(
+            controller=controller,
+            capacity=CapacityPolling(
+                fleet=name,
+                target=fleet.target,
+                board=board,
+                clock=clock,
+                describe_s=config.loop.describe_s,
+            ),
+            clock=clock,
+            tick_s=config.loop.tick_s,
+            take_up=partial(self._take_up, fleet.store),
+            on_tick=lambda fleet_name, took_s: self._metrics.tick(fleet_name, took_s=took_s),
+            on_error=self.operator.tick_failed,
+        )
+
+    def _services(
+        self,
+        config: schema.Config,
+        sources: Sequence[QueueSource],
+        poller: QueuePoller,
+        loops: Sequence[FleetLoop],
+        client: Redis,
+        connections: AwsConnections | None,
+    ) -> tuple[
+        list[tuple[str, Callable[[], Awaitable[None]]]], list[Callable[[], Awaitable[None]]]
+    ]:
+        clock = self._clock
+        acts = not self._dry_run
+        polling = QueuePolling(
+            poller=poller,
+            board=self._board,
+            clock=clock,
+            poll_s=config.loop.poll_s,
+            debounce_s=config.loop.debounce_s,
+            announce=partial(_announce, loops),
+        )
+        watcher = WakeupWatcher(
+            client,
+            sources,
+            ring=polling.doorbell.ring,
+            say=_say_wakeups,
+            timeout_s=config.redis.timeout_s,
+        )
+        reader = ReportReader(
+            client,
+            queues=frozenset(config.queues),
+            stream=config.reports.stream,
+            window_s=config.reports.window_s,
+            persist=acts,
+        )
+        reports = ReportPolling(
+            reports=_CountedReports(reader, self._metrics, tuple(config.queues)),
+            queues=config.queues,
+            board=self._board,
+            clock=clock,
+            read_s=READ_REPORTS_S,
+            on_error=lambda error: self.operator.failed("reports", _unreachable(error)),
+            expected=(RedisError, OSError, TimeoutError),
+        )
+        services: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("poll", polling.run),
+            ("wakeup", watcher.run),
+            ("reports", reports.run),
+            ("conflicts", self._conflicts.run),
+            *((f"capacity.{loop.name}", loop.capacity.run) for loop in loops),
+            *(("decision_log", log.run) for log in self._logs),
+        ]
+        flushes: list[Callable[[], Awaitable[None]]] = [log.flush for log in self._logs]
+        if acts:
+            flushes.append(lambda: reader.save(clock.wall_s()))
+        if acts and config.publish.cloudwatch and connections is not None:
+            stack = StackPublisher(
+                publisher=self._cloudwatch(config, connections),
+                reports=reader,
+                points=lambda queue, since_s: self._board.points(queue, since_s=since_s),
+                queues=config.queues,
+                environment=config.environment,
+                totals=config.publish.totals,
+                clock=clock,
+                on_result=self._published,
+            )
+            services.append(("publish", partial(stack.run, interval_s=config.publish.interval_s)))
+            flushes.insert(0, partial(stack.publish, force=True))
+        return services, flushes
+
+    def _cloudwatch(
+        self, config: schema.Config, connections: AwsConnections
+    ) -> CloudWatchPublisher:
+        """The publisher with its buffer; a reload that leaves its settings alone keeps it."""
+        settings = (config.aws, config.publish)
+        if self._publisher is None or self._publisher_config != settings:
+            self._publisher_config = settings
+            self._publisher = CloudWatchPublisher(
+                connections.cloudwatch(),
+                ThreadPoolExecutor(max_workers=1, thread_name_prefix="cloudwatch"),
+                namespace=config.publish.namespace,
+                now=self._clock.wall_s,
+                capacity=config.publish.buffer,
+            )
+        return self._publisher
+
+    # --- what the parts call back
+
+    async def _take_up(self, store: ClaimingStore, controller: FleetController) -> None:
+        """The fleet's epoch and memory, before its first tick."""
+        name, now_s = controller.spec.name, self._clock.now_s()
+        epoch = 0 if controller.spec.dry_run else await store.claim(name)
+        state = await store.load(name)
+        controller.ports = replace(controller.ports, lease=AlwaysHeld(epoch))
+        controller.state = (
+            FleetState(fleet=name, since_s=now_s) if state is None else state.resumed(at_s=now_s)
+        )
+        self._epochs[name] = epoch
+        self._metrics.leader(name, held=not controller.spec.dry_run)
+        _log.info("fleet_taken_up", fleet=name, epoch=epoch, remembered=state is not None)
+
+    def _record_of(self, decision: Decision, outcome: Outcome) -> dict[str, JsonValue]:
+        return to_record(decision, outcome, epoch=self._epochs.get(decision.fleet, 0))
+
+    async def _past(self, fleet: str, last: int, at_s: float | None) -> list[Explanation]:
+        """Logged decisions computed again, newest first."""
+        log = self._logs[1 if self._specs[fleet].dry_run else 0]
+        await log.flush()
+        return [
+            explain(e.spec, e.decision, e.outcome, epoch=e.epoch, build=build_policies)
+            for e in await log.entries(fleet, last=last, at_s=at_s)
+        ]
+
+    def _published(self, result: PublishResult) -> None:
+        self._metrics.published(result)
+
+    # --- what lasts
+
+    async def _serve(self) -> None:
+        stop = asyncio.Event()
+        try:
+            await self.server.run(stop)
+        finally:
+            stop.set()
+
+    async def _beat(self) -> None:
+        while True:
+            self.view.beat()
+            await asyncio.sleep(BEAT_S)
+
+    async def _flush(self) -> None:
+        """The last metrics, reports and decisions; one that fails does not keep back the others."""
+        for flush in self._flushes:
+            try:
+                await flush()
+            except (ScalerError, RedisError, OSError) as error:
+                self.operator.failed("flush", _unreachable(error))
+        self.server.close()
+        if self._errors is not None:
+            self._errors.close(timeout_s=1.0)
+
+    async def _release(
+        self,
+        poller: QueuePoller,
+        client: Redis,
+        fleets: Iterable[_Fleet],
+        flushes: Sequence[Callable[[], Awaitable[None]]],
+    ) -> None:
+        if flushes is not self._flushes:  # a successor runs: this generation's last words
+            for flush in flushes:
+                try:
+                    await flush()
+                except (ScalerError, RedisError, OSError) as error:
+                    self.operator.failed("flush", _unreachable(error))
+            await poller.close()
+            await client.aclose()
+        for fleet in fleets:
+            fleet.calls.close()
+
+    def _fingerprint(self) -> object:
+        """Changes when a file of the configuration changes, appears or goes."""
+        marks = []
+        for source in self._sources:
+            for path in sorted(source.iterdir()) if source.is_dir() else [source]:
+                try:
+                    stat = path.stat()
+                except OSError:
+                    continue
+                marks.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        return tuple(marks)
+
+
+class _DecisionLogSink:
+    """The decision log as a recorder's sink."""
+
+    def __init__(self, log: DecisionLog) -> None:
+        self._log = log
+
+    def record(self, decision: Decision, outcome: Outcome) -> None:
+        self._log.append(decision, outcome)
+
+
+class _CountedReports:
+    """The report reader, with what it meets told to the metrics."""
+
+    def __init__(self, reader: ReportReader, metrics: Metrics, queues: Sequence[str]) -> None:
+        self._reader = reader
+        self._metrics = metrics
+        self._seen = reader.counters
+        self._told: dict[str, Sketch] = {queue: Sketch() for queue in queues}
+        self.stats = reader.stats
+
+    async def read(self, now_s: float) -> int:
+        read = await self._reader.read(now_s)
+        before, now = self._seen, self._reader.counters
+        self._seen = now
+        dropped = {
+            name: getattr(now, name) - getattr(before, name)
+            for name in ("malformed", "duplicates", "unknown_queue", "lost")
+        }
+        self._metrics.reports(read=now.read - before.read, dropped=dropped)
+        if read:
+            for queue, told in self._told.items():
+                processing = self._reader.totals(queue).processing
+                self._metrics.processing(queue, processing.bins_since(told))
+                self._told[queue] = processing.copy()
+        return read
+
+
+def _announce(loops: Iterable[FleetLoop], queues: Iterable[str]) -> None:
+    rang = set(queues)
+    for loop in loops:
+        for signal in loop.controller.spec.signals:
+            if signal in rang:
+                loop.doorbell.ring(signal)
+
+
+def _say_wakeups(event: str, **facts: object) -> None:
+    level = logging.INFO if event == "wakeups_restored" else logging.WARNING
+    _log.log(level, event, **facts)
+
+
+def _say_conflict(event: str, fleet: str, sentence: str) -> None:
+    _log.warning(event, fleet=fleet, text=sentence)
+
+
+def _unreachable(error: Exception) -> Exception:
+    """A server's trouble as ours, so that it reads as trouble and not as a bug."""
+    if isinstance(error, ScalerError | OSError):
+        return error
+    return ConfigError(str(error)) if isinstance(error, ValueError) else ScalerError(str(error))

@@ -1,0 +1,1 @@
+"""What outlives a tick and a process: a fleet's memory, the right to act, the decision log."""

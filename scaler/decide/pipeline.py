@@ -30,6 +30,9 @@ def decide(
     if isinstance(view, Missing):
         return _hold(spec, snapshot, given, frozen, why=view), state
 
+    behaviour = spec.behaviour
+    keep_s = max(behaviour.stabilization_in_s, behaviour.stabilization_out_s)
+    state = _after_a_gap(state, at_s=snapshot.at_s, keep_s=keep_s)
     recommendations, policy_states = _ask(policies, view, state)
     combined, by = combine(recommendations, spec.combine)
     situation = Situation(
@@ -60,8 +63,6 @@ def decide(
         snapshot=snapshot,
         state=given,
     )
-    behaviour = spec.behaviour
-    keep_s = max(behaviour.stabilization_in_s, behaviour.stabilization_out_s)
     next_state = replace(
         state,
         seen_s=_newest_point_s(snapshot, default=state.seen_s),
@@ -123,6 +124,15 @@ def _missing_since(state: FleetState, frozen: tuple[str, ...], *, at_s: float) -
     if not frozen:
         return state if state.missing_since_s is None else replace(state, missing_since_s=None)
     return state if state.missing_since_s is not None else replace(state, missing_since_s=at_s)
+
+
+def _after_a_gap(state: FleetState, *, at_s: float, keep_s: float) -> FleetState:
+    """A window without a single wish in it (first start, long outage) is a memory that begins now,
+    however old the rest of the state is: scale-in waits until it is full again."""
+    newest_s = state.window[-1].at_s if state.window else None
+    if newest_s is None or at_s - newest_s > keep_s:
+        return replace(state, since_s=at_s)
+    return state
 
 
 def _newest_point_s(snapshot: Snapshot, *, default: float) -> float:

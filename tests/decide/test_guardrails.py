@@ -167,6 +167,17 @@ def test_a_short_memory_holds_a_scale_in_but_no_scale_out():
     assert stabilize(9, **young)[0] == 9  # type: ignore[arg-type]
 
 
+def test_after_an_outage_longer_than_the_window_scale_in_waits_until_it_is_full_again():
+    spec = spec_of(behaviour=Behaviour(stabilization_in_s=300.0))
+    policy = ScriptedPolicy(2)
+    state = replace(OLD, window=points((AT_S - 301, 2)))
+    for at_s in (AT_S, AT_S + 150, AT_S + 299):
+        decision, state = decide(spec, [policy], snapshot_of(0, at_s=at_s), state)
+        assert decision.desired == 3, at_s
+    decision, _ = decide(spec, [policy], snapshot_of(0, at_s=AT_S + 300), state)
+    assert decision.desired == 2
+
+
 def test_a_clock_that_went_back_makes_the_window_longer_never_shorter():
     held, _ = stabilize(2, current=6, at_s=50, past=points((100, 5)), window_s=300, since_s=80)
     assert held == 6

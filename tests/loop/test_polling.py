@@ -153,6 +153,7 @@ class OneWorld:
         self.describes = 0
         self.fail: Exception | None = None
         self.hang = False
+        self.fail_at_start = False
 
     async def describe(self) -> Capacity | Missing:
         self.describes += 1
@@ -177,6 +178,11 @@ class OneWorld:
     def held(self) -> bool:
         return True
 
+    async def take_up(self, controller: FleetController) -> None:
+        if self.fail_at_start:
+            raise UnreachableError("the store is down")
+        controller.state = FleetState(fleet="gpu", since_s=1.0)
+
     def record(self, decision: Decision, outcome: Outcome) -> None:
         self.records.append(decision)
 
@@ -200,6 +206,7 @@ def fleet_loop(world: OneWorld, errors: list[Exception], *, tick_s: float = 1.0)
         ),
         clock=clock,
         tick_s=tick_s,
+        take_up=world.take_up,
         on_tick=lambda fleet, took_s: None,
         on_error=lambda fleet, error: errors.append(error),
     )
@@ -241,6 +248,27 @@ async def test_a_fleet_whose_target_hangs_delays_no_other():
         assert stuck.records == []
         other.stop()
         hanging.cancel()
+
+
+async def test_a_memory_that_cannot_be_asked_is_not_an_empty_one():
+    world, errors = OneWorld(), []
+    world.fail_at_start = True
+    loop = fleet_loop(world, errors)
+    with pytest.raises(UnreachableError):
+        await loop.run()
+    assert world.records == []
+
+
+async def test_a_reload_goes_on_with_the_memory_and_the_epoch_of_before():
+    world, errors = OneWorld(), []
+    old, new = fleet_loop(world, errors), fleet_loop(OneWorld(), errors)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(old.run())
+        await until(lambda: world.records)
+        old.stop()
+    new.continue_from(old)
+    assert new.controller.state is old.controller.state
+    assert new.controller.ports.lease is old.controller.ports.lease
 
 
 def test_a_scaled_clock_spells_itself_for_another_process():

@@ -52,9 +52,9 @@ def to_record(decision: Decision, outcome: Outcome, *, epoch: int = 0) -> dict[s
         "recommendations": [_recommendation_record(r) for r in decision.recommendations],
         "effects": [_effect_record(e) for e in decision.effects],
         "frozen": list(decision.frozen),
-        "workers": list(decision.change.workers)
+        "workers_ended": list(decision.change.workers)
         if isinstance(decision.change, EndWorkers)
-        else None,
+        else [],
         "outcome": outcome.kind,
         "outcome_reason": outcome.reason,
         "apply_s": round(outcome.took_s, 6),

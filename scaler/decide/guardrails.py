@@ -1,7 +1,7 @@
 """Rules applied after the policies. Each returns the capacity it allows and, when it changed
 something, a visible effect; a silent clamp is a bug.
 
-Order: freeze → fallback → activation → stabilization window → rate limit → cooldown →
+Order: bounds on the wish → freeze → fallback → activation → stabilization window → rate limit → cooldown →
 disable_scale_in → scale_in → bounds → target limits → target blocked. Bounds come after everything
 that limits speed so that nothing escapes them, and they never shrink: a fleet above its maximum
 comes down through freeze, rate limit and cooldown like any other scale-in. The last two speak for
@@ -54,16 +54,18 @@ def guard(wish: int, situation: Situation) -> tuple[int, tuple[Effect, ...]]:
     return desired, tuple(effects)
 
 
-def over_max(wish: int, situation: Situation) -> Step:
-    """A wish above the maximum is the maximum, before anything else looks at it.
+def within_bounds(wish: int, situation: Situation) -> Step:
+    """A wish outside the bounds is the bound, before anything else looks at it.
 
     When the fleet already stands above its maximum this makes the wish a scale-in, which every
     later guardrail may slow down or stop.
     """
-    high = situation.bounds.max
-    if wish <= high:
-        return wish, None
-    return _limited("bounds", wish, high, f"max is {high}")
+    low, high = situation.bounds.min, situation.bounds.max
+    if wish > high:
+        return _limited("bounds", wish, high, f"max is {high}")
+    if wish < low:
+        return _limited("bounds", wish, low, f"min is {low}")
+    return wish, None
 
 
 def freeze(desired: int, situation: Situation) -> Step:
@@ -288,7 +290,7 @@ def _rate_words(limit: RateLimit) -> str:
 
 
 _ORDER: tuple[Callable[[int, Situation], Step], ...] = (
-    over_max,
+    within_bounds,
     freeze,
     fallback,
     activation,

@@ -1,0 +1,1 @@
+"""Telling others: CloudWatch data and the Prometheus page."""

@@ -1,0 +1,1 @@
+"""What becomes of a decision: the log, counters, a bounded timeline."""

@@ -41,19 +41,18 @@ BACKOFF_MOST_S = 300.0
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("publish")
 
 
-def client_config() -> Config:
-    """How the CloudWatch client should be built for `CloudWatchPublisher`.
+CLIENT_CONFIG = Config(
+    connect_timeout=3,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 1},
+    request_min_compression_size_bytes=1024,
+)
+"""How the client of a `CloudWatchPublisher` is built; whoever has timeouts of his own merges them.
 
-    One attempt: botocore's own retry of a timeout would repeat data without anybody counting it.
-    Short timeouts: they end the thread, which a cancelled await does not. Bodies from 1 KiB on
-    are compressed (botocore compresses from 10 KiB on by itself).
-    """
-    return Config(
-        connect_timeout=3,
-        read_timeout=10,
-        retries={"mode": "standard", "total_max_attempts": 1},
-        request_min_compression_size_bytes=1024,
-    )
+One attempt: botocore's own retry of a timeout would repeat data without anybody counting it. Short
+timeouts: they end the thread, which a cancelled await does not. Bodies from 1 KiB on are compressed
+(botocore compresses from 10 KiB on by itself).
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +125,7 @@ class CloudWatchPublisher:
     """Holds data until CloudWatch has accepted them, at most `capacity` of them.
 
     Args:
-        client: built with `client_config()`. threads: one thread is enough, requests go one by
+        client: built with `CLIENT_CONFIG`. threads: one thread is enough, requests go one by
             one. namespace: 1–255 characters. now: Unix seconds, the clock of the data's stamps.
         timeout_s: for one request; longer than the client's own timeouts together.
         jitter: 0–1, spreads the back-off of several daemons.

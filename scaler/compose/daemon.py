@@ -17,7 +17,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from metrics.publish.cloudwatch import CloudWatchPublisher, PublishResult
+from metrics.publish.cloudwatch import CLIENT_CONFIG, CloudWatchPublisher, PublishResult
 from metrics.publish.prometheus import Metrics
 from metrics.publish.stack import StackPublisher
 from metrics.queues.base import QueueSource
@@ -52,7 +52,7 @@ from scaler.loop.fleet import FleetLoop
 from scaler.loop.poller import CapacityPolling, QueuePolling, ReportPolling
 from scaler.model.change import Outcome
 from scaler.model.decision import Decision
-from scaler.model.errors import ConfigError, ScalerError
+from scaler.model.errors import ScalerError, UnreachableError
 from scaler.model.ports import Ports, Recorder, Target
 from scaler.model.spec import FleetSpec, JsonValue
 from scaler.model.state import FleetState
@@ -71,6 +71,9 @@ from scaler.targets.aws import AwsCalls, AwsConnections
 from scaler.targets.dry_run import DryRunTarget
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+Run = Callable[[], Awaitable[None]]
+Flush = Callable[[], Awaitable[None]]
 
 READ_REPORTS_S = 1.0
 BEAT_S = 1.0
@@ -116,7 +119,7 @@ class Composition:
         self._publisher: CloudWatchPublisher | None = None
         self._publisher_config: tuple[schema.Aws, schema.Publish] | None = None
         self._logs: tuple[DecisionLog, ...] = ()
-        self._flushes: list[Callable[[], Awaitable[None]]] = []
+        self._flushes: list[Flush] = []
         self._conflicts = ConflictWatch((), say=_say_conflict)
         self._errors = error_reports(config)
         self.operator = Operator(
@@ -282,9 +285,7 @@ class Composition:
         loops: Sequence[FleetLoop],
         client: Redis,
         connections: AwsConnections | None,
-    ) -> tuple[
-        list[tuple[str, Callable[[], Awaitable[None]]]], list[Callable[[], Awaitable[None]]]
-    ]:
+    ) -> tuple[list[tuple[str, Run]], list[Flush]]:
         clock = self._clock
         acts = not self._dry_run
         polling = QueuePolling(
@@ -318,7 +319,7 @@ class Composition:
             on_error=lambda error: self.operator.failed("reports", _unreachable(error)),
             expected=(RedisError, OSError, TimeoutError),
         )
-        services: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+        services: list[tuple[str, Run]] = [
             ("poll", polling.run),
             ("wakeup", watcher.run),
             ("reports", reports.run),
@@ -326,7 +327,7 @@ class Composition:
             *((f"capacity.{loop.name}", loop.capacity.run) for loop in loops),
             *(("decision_log", log.run) for log in self._logs),
         ]
-        flushes: list[Callable[[], Awaitable[None]]] = [log.flush for log in self._logs]
+        flushes: list[Flush] = [log.flush for log in self._logs]
         if acts:
             flushes.append(lambda: reader.save(clock.wall_s()))
         if acts and config.publish.cloudwatch and connections is not None:
@@ -352,7 +353,7 @@ class Composition:
         if self._publisher is None or self._publisher_config != settings:
             self._publisher_config = settings
             self._publisher = CloudWatchPublisher(
-                connections.cloudwatch(),
+                connections.cloudwatch(CLIENT_CONFIG),
                 ThreadPoolExecutor(max_workers=1, thread_name_prefix="cloudwatch"),
                 namespace=config.publish.namespace,
                 now=self._clock.wall_s,
@@ -405,29 +406,32 @@ class Composition:
             await asyncio.sleep(BEAT_S)
 
     async def _flush(self) -> None:
-        """The last metrics, reports and decisions; one that fails does not keep back the others."""
-        for flush in self._flushes:
-            try:
-                await flush()
-            except (ScalerError, RedisError, OSError) as error:
-                self.operator.failed("flush", _unreachable(error))
+        """The last metrics, reports and decisions, side by side: a slow one starves no other."""
+        await self._flush_all(self._flushes)
         self.server.close()
         if self._errors is not None:
             self._errors.close(timeout_s=1.0)
+
+    async def _flush_all(self, flushes: Sequence[Flush]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for flush in flushes:
+                tasks.create_task(self._flush_one(flush))
+
+    async def _flush_one(self, flush: Flush) -> None:
+        try:
+            await flush()
+        except (ScalerError, RedisError, OSError) as error:
+            self.operator.failed("flush", _unreachable(error))
 
     async def _release(
         self,
         poller: QueuePoller,
         client: Redis,
         fleets: Iterable[_Fleet],
-        flushes: Sequence[Callable[[], Awaitable[None]]],
+        flushes: Sequence[Flush],
     ) -> None:
         if flushes is not self._flushes:  # a successor runs: this generation's last words
-            for flush in flushes:
-                try:
-                    await flush()
-                except (ScalerError, RedisError, OSError) as error:
-                    self.operator.failed("flush", _unreachable(error))
+            await self._flush_all(flushes)
             await poller.close()
             await client.aclose()
         for fleet in fleets:
@@ -502,6 +506,4 @@ def _say_conflict(event: str, fleet: str, sentence: str) -> None:
 
 def _unreachable(error: Exception) -> Exception:
     """A server's trouble as ours, so that it reads as trouble and not as a bug."""
-    if isinstance(error, ScalerError | OSError):
-        return error
-    return ConfigError(str(error)) if isinstance(error, ValueError) else ScalerError(str(error))
+    return UnreachableError(str(error)) if isinstance(error, RedisError) else error

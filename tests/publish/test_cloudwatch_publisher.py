@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from metrics.catalog import CLOUDWATCH_PROCESSING_TIME, CLOUDWATCH_QUEUE_DEPTH
-from metrics.publish.cloudwatch import CloudWatchPublisher, client_config
+from metrics.publish.cloudwatch import CLIENT_CONFIG, CloudWatchPublisher
 from metrics.publish.datum import Datum, distribution
 from metrics.publish.depth import MinuteBins, Poll, depth_data, processing_data
 
@@ -106,7 +106,7 @@ def cloudwatch(url, config=None):
         endpoint_url=url,
         aws_access_key_id="test",
         aws_secret_access_key="test",
-        config=client_config() if config is None else client_config().merge(config),
+        config=CLIENT_CONFIG if config is None else CLIENT_CONFIG.merge(config),
     )
 
 

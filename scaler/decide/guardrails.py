@@ -1,11 +1,11 @@
 """Rules applied after the policies. Each returns the capacity it allows and, when it changed
 something, a visible effect; a silent clamp is a bug.
 
-Order: bounds on the wish → freeze → fallback → activation → stabilization window → rate limit → cooldown →
-disable_scale_in → scale_in → bounds → target limits → target blocked. Bounds come after everything
-that limits speed so that nothing escapes them, and they never shrink: a fleet above its maximum
-comes down through freeze, rate limit and cooldown like any other scale-in. The last two speak for
-the target itself, whose own limits we never fight.
+Order: bounds on the wish → freeze → fallback → activation → stabilization window → rate limit →
+cooldown → disable_scale_in → scale_in → bounds → target limits → target blocked. Bounds come after
+everything that limits speed so that nothing escapes them, and they never shrink: a fleet above its
+maximum comes down through freeze, rate limit and cooldown like any other scale-in. The last two
+speak for the target itself, whose own limits we never fight.
 
 Invariant: what is asked for is at most max(bounds.max, current), and below current only when no
 signal is missing.

@@ -83,7 +83,7 @@ class LiveBoard:
         settled_since_s = None
         if isinstance(capacity, Capacity) and capacity.settled:
             settled_since_s = asked_at_s
-            if before is not None and before.settled_since_s is not None:
+            if before is not None and _still_settled(before, capacity):
                 settled_since_s = before.settled_since_s
         self._targets[fleet] = _Target(capacity, asked_at_s, settled_since_s)
 
@@ -138,6 +138,16 @@ class LiveBoard:
         if queue is None:
             return ()
         return tuple(queue.points[bisect_right(queue.points, since_s, key=_AT) :])
+
+
+def _still_settled(before: _Target, now: Capacity) -> bool:
+    """A desired capacity that moved began an activity, however quickly it was over."""
+    was = before.capacity
+    return (
+        before.settled_since_s is not None
+        and isinstance(was, Capacity)
+        and was.desired == now.desired
+    )
 
 
 def _append(points: list[DepthPoint], sample: QueueSample, *, at_s: float) -> None:

@@ -13,7 +13,7 @@ from scaler.model.change import Outcome
 from scaler.model.decision import Decision
 from scaler.model.ports import Ports
 from scaler.model.spec import FleetSpec
-from scaler.model.state import FleetState
+from scaler.model.state import FleetState, Intent
 
 T = TypeVar("T")
 
@@ -42,18 +42,19 @@ class FleetController:
         decision, state = decide(self.spec, self.policies, snapshot, self.state)
         self.state = state
         change = decision.change
+        intent = None if change is None else Intent(change=change, at_s=now_s, by=decision.by)
         outcome = Outcome(kind="unchanged")
         try:
-            if change is not None and not ports.lease.held():
+            if intent is not None and not ports.lease.held():
                 outcome = Outcome(kind="refused", reason="the lease is not held")
-            elif change is not None:
+            elif intent is not None:
                 outcome = Outcome(kind="refused", reason="the intent could not be written")
-                await ports.store.begin(self.spec.name, change, at_s=now_s, epoch=ports.lease.epoch)
+                await ports.store.begin(self.spec.name, intent, epoch=ports.lease.epoch)
                 outcome = Outcome(kind="unknown", reason="interrupted")  # until the answer is here
-                outcome = await ports.target.apply(change)
+                outcome = await ports.target.apply(intent.change)
         finally:
-            if change is not None:
-                self.state = state.after(change, outcome, at_s=now_s, by=decision.by)
+            if intent is not None:
+                self.state = state.after(intent, outcome)
             ports.recorder.record(decision, outcome)  # also when store or target raised
         await ports.store.commit(self.state, epoch=ports.lease.epoch)
         return decision

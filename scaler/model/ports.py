@@ -11,7 +11,7 @@ from scaler.model.change import Change, Outcome
 from scaler.model.decision import Decision
 from scaler.model.readings import Capacity, Missing, Snapshot
 from scaler.model.spec import FleetSpec
-from scaler.model.state import FleetState
+from scaler.model.state import FleetState, Intent
 
 
 class Clock(Protocol):
@@ -56,7 +56,7 @@ class StateStore(Protocol):
         """
         ...
 
-    async def begin(self, fleet: str, change: Change, *, at_s: float, epoch: int) -> None:
+    async def begin(self, fleet: str, intent: Intent, *, epoch: int) -> None:
         """Write the intent, before AWS hears of it.
 
         Raises: LeaseLostError when a newer epoch has written; UnreachableError.

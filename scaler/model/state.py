@@ -37,6 +37,15 @@ class WindowPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A write that is about to be sent: what, when, and whose recommendation it carries out."""
+
+    change: Change
+    at_s: float
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetState:
     """What `decide()` takes in and gives back. All times are steady Unix seconds.
 
@@ -48,7 +57,6 @@ class FleetState:
         policies: each policy's own state by policy name, JSON-shaped.
         missing_since_s: since when a signal has been missing or stale; None: all are there.
         intent: a write that was begun and whose outcome was not committed.
-        intent_at_s: when it was begun; None without an intent.
     """
 
     fleet: str
@@ -58,18 +66,14 @@ class FleetState:
     window: tuple[WindowPoint, ...] = ()
     policies: Mapping[str, JsonValue] = field(default_factory=dict)
     missing_since_s: float | None = None
-    intent: Change | None = None
-    intent_at_s: float | None = None
+    intent: Intent | None = None
     version: int = STATE_VERSION
 
-    def after(
-        self, change: Change, outcome: Outcome, *, at_s: float, by: tuple[str, ...]
-    ) -> "FleetState":
+    def after(self, intent: Intent, outcome: Outcome) -> "FleetState":
         """The state once the outcome of a write is known; cooldowns start here or not at all."""
         if not outcome.starts_cooldown:
             return self
-        record = ChangeRecord(at_s=at_s, before=change.current, after=change.desired, by=by)
-        return replace(self, changes=(*self.changes, record)[-MAX_CHANGES:])
+        return replace(self, changes=(*self.changes, _record(intent))[-MAX_CHANGES:])
 
     def resumed(self, *, at_s: float) -> "FleetState":
         """The state as a successor takes it up at `at_s`.
@@ -80,11 +84,8 @@ class FleetState:
         """
         changes = tuple(replace(c, at_s=min(c.at_s, at_s)) for c in self.changes)
         if self.intent is not None:
-            began_s = min(self.intent_at_s if self.intent_at_s is not None else at_s, at_s)
-            changes = (
-                *changes,
-                ChangeRecord(at_s=began_s, before=self.intent.current, after=self.intent.desired),
-            )
+            record = _record(self.intent)
+            changes = (*changes, replace(record, at_s=min(record.at_s, at_s)))
         return replace(
             self,
             since_s=min(self.since_s, at_s),
@@ -95,5 +96,9 @@ class FleetState:
             if self.missing_since_s is None
             else min(self.missing_since_s, at_s),
             intent=None,
-            intent_at_s=None,
         )
+
+
+def _record(intent: Intent) -> ChangeRecord:
+    change = intent.change
+    return ChangeRecord(at_s=intent.at_s, before=change.current, after=change.desired, by=intent.by)

@@ -13,9 +13,8 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from scaler.model.change import Change
 from scaler.model.errors import LeaseLostError, UnreachableError
-from scaler.model.state import STATE_VERSION, FleetState
+from scaler.model.state import STATE_VERSION, FleetState, Intent
 from scaler.state.codec import UnreadableError, decode, encode
 from scaler.state.files import FileThread, file_stem, only_writer, replace_file
 from scaler.state.redis_link import asking_redis, fleet_key, raw_replies
@@ -24,14 +23,6 @@ from scaler.state.redis_link import asking_redis, fleet_key, raw_replies
 class CorruptStateError(UnreachableError):
     """Something is remembered and cannot be read. It counts as unreachable: not knowing is not
     "nothing", so the fleet holds until a person has looked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
-    """A write that was begun."""
-
-    change: Change
-    at_s: float
 
 
 def _remembered(fleet: str, state: FleetState | None, intent: Intent | None) -> FleetState | None:
@@ -43,11 +34,11 @@ def _remembered(fleet: str, state: FleetState | None, intent: Intent | None) -> 
         return None if state is None else replace(_without_intent(state), version=STATE_VERSION)
     if state is None:
         state = FleetState(fleet=fleet, since_s=intent.at_s)
-    return replace(state, version=STATE_VERSION, intent=intent.change, intent_at_s=intent.at_s)
+    return replace(state, version=STATE_VERSION, intent=intent)
 
 
 def _without_intent(state: FleetState) -> FleetState:
-    return replace(state, intent=None, intent_at_s=None)
+    return replace(state, intent=None)
 
 
 def _lease_lost(fleet: str, *, epoch: int, newer: int) -> LeaseLostError:
@@ -75,10 +66,10 @@ class MemoryStore:
         """As `StateStore.load`."""
         return _remembered(fleet, self._states.get(fleet), self._intents.get(fleet))
 
-    async def begin(self, fleet: str, change: Change, *, at_s: float, epoch: int) -> None:
+    async def begin(self, fleet: str, intent: Intent, *, epoch: int) -> None:
         """As `StateStore.begin`."""
         self._fence(fleet, epoch)
-        self._intents[fleet] = Intent(change=change, at_s=at_s)
+        self._intents[fleet] = intent
 
     async def commit(self, state: FleetState, *, epoch: int) -> None:
         """As `StateStore.commit`."""
@@ -128,13 +119,13 @@ class FileStore:
 
         return await self._thread.run(f"load fleet {fleet}", work)
 
-    async def begin(self, fleet: str, change: Change, *, at_s: float, epoch: int) -> None:
+    async def begin(self, fleet: str, intent: Intent, *, epoch: int) -> None:
         """As `StateStore.begin`."""
 
         def work() -> None:
             with self._locked(fleet):
                 self._fence(fleet, epoch)
-                memory = replace(self._read(fleet), intent=Intent(change=change, at_s=at_s))
+                memory = replace(self._read(fleet), intent=intent)
                 replace_file(self._path(fleet, "json"), encode(memory))
 
         await self._thread.run(f"begin a change of fleet {fleet}", work)
@@ -249,10 +240,10 @@ class RedisStore:
                 "(scale-in then waits until its windows are full)",
             ) from error
 
-    async def begin(self, fleet: str, change: Change, *, at_s: float, epoch: int) -> None:
+    async def begin(self, fleet: str, intent: Intent, *, epoch: int) -> None:
         """As `StateStore.begin`."""
         with asking_redis(f"begin a change of fleet {fleet}"):
-            await self._write(fleet, "intent", encode(Intent(change=change, at_s=at_s)), epoch)
+            await self._write(fleet, "intent", encode(intent), epoch)
 
     async def commit(self, state: FleetState, *, epoch: int) -> None:
         """As `StateStore.commit`."""

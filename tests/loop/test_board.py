@@ -102,6 +102,13 @@ def test_settled_since_is_the_first_of_an_unbroken_run():
     assert live.snapshot(spec_of(), at_s=51.0, since_s=0.0).settled_since_s is None
 
 
+def test_a_change_that_was_over_before_we_looked_begins_a_new_run():
+    live = board()
+    live.post_capacity("gpu", capacity(3), asked_at_s=10.0)
+    live.post_capacity("gpu", capacity(5), asked_at_s=20.0)
+    assert live.snapshot(spec_of(), at_s=21.0, since_s=0.0).settled_since_s == 20.0
+
+
 def test_the_depth_at_the_start_of_the_reports_window_is_found_or_missing():
     live = board()
     live.post_samples({"videos": sample(40)}, asked_at_s=650.0)

@@ -19,7 +19,7 @@ from scaler.model.errors import LeaseLostError, UnreachableError
 from scaler.model.ports import Ports
 from scaler.model.readings import Capacity, DepthPoint, QueueReading, Reading, Snapshot
 from scaler.model.spec import Behaviour, FleetSpec
-from scaler.model.state import FleetState
+from scaler.model.state import FleetState, Intent
 from scaler.model.view import View
 
 BOOT_S, WORK_S, TICK_S = 180.0, 60.0, 10.0
@@ -36,7 +36,7 @@ class World:
     backlog_work: float = 0.0
     epoch: int = 1
     saved: list[FleetState] = field(default_factory=list)
-    intents: list[Change] = field(default_factory=list)
+    intents: list[Intent] = field(default_factory=list)
     records: list[tuple[Decision, Outcome]] = field(default_factory=list)
     store_down: bool = False
 
@@ -86,12 +86,12 @@ class World:
     async def load(self, fleet: str) -> FleetState | None:
         return self.saved[-1] if self.saved else None
 
-    async def begin(self, fleet: str, change: Change, *, at_s: float, epoch: int) -> None:
+    async def begin(self, fleet: str, intent: Intent, *, epoch: int) -> None:
         if self.store_down:
             raise UnreachableError("the store is down")
         if epoch < self.epoch:
             raise LeaseLostError("a newer epoch acts")
-        self.intents.append(change)
+        self.intents.append(intent)
 
     async def commit(self, state: FleetState, *, epoch: int) -> None:
         if self.store_down:
@@ -211,7 +211,7 @@ def test_an_intent_left_by_a_crash_counts_as_done_so_that_its_cooldown_runs():
     world = World(waiting=50)
     fleet = controller(world)
     run_inline(fleet.tick())
-    crashed = replace(world.saved[-1], changes=(), intent=world.intents[-1], intent_at_s=world.at_s)
+    crashed = replace(world.saved[-1], changes=(), intent=world.intents[-1])
     fleet.state = crashed.resumed(at_s=world.at_s + 5)
 
     world.waiting, world.at_s = 80, world.at_s + 5

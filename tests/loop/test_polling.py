@@ -21,7 +21,7 @@ from scaler.model.decision import Decision
 from scaler.model.errors import ConfigError, UnreachableError
 from scaler.model.ports import Ports
 from scaler.model.readings import Capacity, Missing, QueueSample, WorkerStats
-from scaler.model.state import FleetState
+from scaler.model.state import FleetState, Intent
 
 SPEED = 100.0
 
@@ -168,7 +168,7 @@ class OneWorld:
     async def load(self, fleet: str) -> FleetState | None:
         return None
 
-    async def begin(self, fleet: str, change: Change, *, at_s: float, epoch: int) -> None:
+    async def begin(self, fleet: str, intent: Intent, *, epoch: int) -> None:
         if self.fail:
             raise self.fail
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scaler.model.change import EndWorkers, Outcome, SetDesired
 from scaler.model.objective import Objective, parse_objective
-from scaler.model.state import MAX_CHANGES, ChangeRecord, FleetState
+from scaler.model.state import MAX_CHANGES, ChangeRecord, FleetState, Intent
 from scaler.model.units import format_duration, parse_duration_s
 
 
@@ -62,16 +62,15 @@ def test_an_objective_prints_as_it_is_written():
 def test_a_cooldown_starts_after_a_write_that_did_or_may_have_or_would_have_happened(kind, starts):
     state = FleetState(fleet="gpu", since_s=0.0)
     change = SetDesired(current=3, desired=5)
-    after = state.after(change, Outcome(kind=kind), at_s=10.0, by=("step",))
+    after = state.after(Intent(change=change, at_s=10.0, by=("step",)), Outcome(kind=kind))
     assert len(after.changes) == starts
 
 
 def test_the_ledger_is_bounded_and_keeps_the_newest():
     state = FleetState(fleet="gpu", since_s=0.0)
     for i in range(MAX_CHANGES + 10):
-        state = state.after(
-            SetDesired(current=1, desired=2), Outcome(kind="applied"), at_s=float(i), by=()
-        )
+        intent = Intent(change=SetDesired(current=1, desired=2), at_s=float(i))
+        state = state.after(intent, Outcome(kind="applied"))
     assert len(state.changes) == MAX_CHANGES
     assert state.changes[-1].at_s == MAX_CHANGES + 9
 

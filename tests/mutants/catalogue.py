@@ -107,7 +107,7 @@ _ALL = [
         "write-before-intent",
         "scaler.loop.controller",
         "                await ports.store.begin(",
-        "                await ports.target.apply(change)\n"
+        "                await ports.target.apply(intent.change)\n"
         "                await ports.store.begin(",
         f"{_HOUR}::test_a_store_that_is_down_ends_the_tick_before_anything_is_written"
         "_and_is_on_record",

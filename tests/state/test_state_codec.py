@@ -26,7 +26,7 @@ from scaler.model.readings import (
     WorkerStats,
 )
 from scaler.model.spec import FleetSpec, PolicySpec
-from scaler.model.state import FleetState
+from scaler.model.state import FleetState, Intent
 from scaler.state.codec import KINDS, UnreadableError, decode, encode
 
 
@@ -132,9 +132,9 @@ def test_every_kind_of_change_has_a_name_of_its_own() -> None:
     ],
 )
 def test_changes_with_equal_fields_are_told_apart(change: Change) -> None:
-    state = FleetState(fleet="gpu", since_s=0.0, intent=change, intent_at_s=1.0)
+    state = FleetState(fleet="gpu", since_s=0.0, intent=Intent(change=change, at_s=1.0))
 
-    assert decode(FleetState, encode(state)).intent == change
+    assert decode(FleetState, encode(state)) == state
 
 
 def test_read_only_mappings_are_written_as_objects() -> None:
@@ -155,8 +155,9 @@ def test_read_only_mappings_are_written_as_objects() -> None:
             "FleetState.window[0].high is",
         ),
         (
-            '{"fleet": "gpu", "since_s": 0, "intent": {"kind": "reboot", "current": 1}}',
-            "FleetState.intent is",
+            '{"fleet": "gpu", "since_s": 0, "intent": {"at_s": 1, "change": '
+            '{"kind": "reboot", "current": 1}}}',
+            "FleetState.intent.change is",
         ),
         ('{"fleet": "gpu"', "FleetState is"),
         ("\x00\xff", "FleetState is"),

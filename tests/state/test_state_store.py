@@ -22,7 +22,7 @@ from scaler.model.errors import LeaseLostError, UnreachableError
 from scaler.model.ports import Lease, StateStore
 from scaler.model.readings import Capacity, Missing, Reading, Snapshot
 from scaler.model.spec import Bounds, FleetSpec
-from scaler.model.state import STATE_VERSION, ChangeRecord, FleetState
+from scaler.model.state import STATE_VERSION, ChangeRecord, FleetState, Intent
 from scaler.state.decision_log import Entry
 from scaler.state.files import file_stem, only_writer
 from scaler.state.lease import AlwaysHeld
@@ -103,51 +103,53 @@ async def test_a_committed_state_comes_back_exactly(store: StateStore) -> None:
 )
 async def test_a_begun_change_is_found_by_a_successor(store: StateStore, change: Change) -> None:
     await store.commit(STATE, epoch=1)
-    await store.begin(FLEET, change, at_s=1767225800.25, epoch=1)
+    await store.begin(FLEET, Intent(change=change, at_s=1767225800.25), epoch=1)
 
-    assert await store.load(FLEET) == replace(STATE, intent=change, intent_at_s=1767225800.25)
+    assert await store.load(FLEET) == replace(
+        STATE, intent=Intent(change=change, at_s=1767225800.25)
+    )
 
 
 async def test_a_change_begun_before_any_commit_is_found_too(store: StateStore) -> None:
-    await store.begin(FLEET, CHANGE, at_s=100.0, epoch=1)
+    await store.begin(FLEET, Intent(change=CHANGE, at_s=100.0), epoch=1)
 
     assert await store.load(FLEET) == FleetState(
-        fleet=FLEET, since_s=100.0, intent=CHANGE, intent_at_s=100.0
+        fleet=FLEET, since_s=100.0, intent=Intent(change=CHANGE, at_s=100.0)
     )
 
 
 async def test_a_commit_clears_the_intent(store: StateStore) -> None:
-    await store.begin(FLEET, CHANGE, at_s=100.0, epoch=1)
+    await store.begin(FLEET, Intent(change=CHANGE, at_s=100.0), epoch=1)
     await store.commit(STATE, epoch=1)
 
     assert await store.load(FLEET) == STATE
 
 
 async def test_a_commit_clears_an_intent_that_the_state_still_carries(store: StateStore) -> None:
-    await store.commit(replace(STATE, intent=CHANGE, intent_at_s=1.0), epoch=1)
+    await store.commit(replace(STATE, intent=Intent(change=CHANGE, at_s=1.0)), epoch=1)
 
     assert await store.load(FLEET) == STATE
 
 
 async def test_a_newer_begin_replaces_the_older_intent(store: StateStore) -> None:
-    await store.begin(FLEET, CHANGE, at_s=100.0, epoch=1)
-    await store.begin(FLEET, SetDesired(current=5, desired=6), at_s=110.0, epoch=1)
+    await store.begin(FLEET, Intent(change=CHANGE, at_s=100.0), epoch=1)
+    await store.begin(FLEET, Intent(change=SetDesired(current=5, desired=6), at_s=110.0), epoch=1)
 
     found = await store.load(FLEET)
     assert found is not None
-    assert found.intent == SetDesired(current=5, desired=6)
+    assert found.intent == Intent(change=SetDesired(current=5, desired=6), at_s=110.0)
 
 
 async def test_a_stale_epoch_may_not_begin_and_leaves_no_trace(store: StateStore) -> None:
     await store.commit(STATE, epoch=2)
 
     with pytest.raises(LeaseLostError, match="epoch 1"):
-        await store.begin(FLEET, CHANGE, at_s=100.0, epoch=1)
+        await store.begin(FLEET, Intent(change=CHANGE, at_s=100.0), epoch=1)
     assert await store.load(FLEET) == STATE
 
 
 async def test_a_stale_epoch_may_not_commit_and_leaves_no_trace(store: StateStore) -> None:
-    await store.begin(FLEET, CHANGE, at_s=100.0, epoch=2)
+    await store.begin(FLEET, Intent(change=CHANGE, at_s=100.0), epoch=2)
     before = await store.load(FLEET)
 
     with pytest.raises(LeaseLostError, match="epoch 1"):
@@ -162,8 +164,8 @@ async def test_claimed_epochs_grow_and_end_the_predecessors_right(store: Store) 
 
     assert 0 < first < second
     with pytest.raises(LeaseLostError):
-        await store.begin(FLEET, CHANGE, at_s=100.0, epoch=first)
-    await store.begin(FLEET, CHANGE, at_s=100.0, epoch=second)
+        await store.begin(FLEET, Intent(change=CHANGE, at_s=100.0), epoch=first)
+    await store.begin(FLEET, Intent(change=CHANGE, at_s=100.0), epoch=second)
 
 
 async def test_a_claim_is_above_an_epoch_that_has_only_written(store: Store) -> None:
@@ -186,10 +188,10 @@ async def test_memory_and_epoch_outlive_the_store_object(home: Home) -> None:
         assert await home.open().load(FLEET) is None
         return
     await home.open().commit(STATE, epoch=3)
-    await home.open().begin(FLEET, CHANGE, at_s=100.0, epoch=3)
+    await home.open().begin(FLEET, Intent(change=CHANGE, at_s=100.0), epoch=3)
 
     successor = home.open()
-    assert await successor.load(FLEET) == replace(STATE, intent=CHANGE, intent_at_s=100.0)
+    assert await successor.load(FLEET) == replace(STATE, intent=Intent(change=CHANGE, at_s=100.0))
     assert await successor.claim(FLEET) == 4
 
 
@@ -254,7 +256,7 @@ async def test_a_corrupt_file_is_kept_and_never_reads_as_nothing(
         with pytest.raises(CorruptStateError, match="corrupt cannot be read"):
             await store.load(FLEET)
     with pytest.raises(CorruptStateError):
-        await FileStore(tmp_path).begin(FLEET, CHANGE, at_s=1.0, epoch=1)
+        await FileStore(tmp_path).begin(FLEET, Intent(change=CHANGE, at_s=1.0), epoch=1)
     aside = tmp_path / f"{FLEET}.json.corrupt"
     assert aside.read_bytes() == content
 
@@ -321,7 +323,7 @@ async def test_all_keys_of_a_fleet_carry_its_hash_tag_and_never_expire(
     client: redis.asyncio.Redis,
 ) -> None:
     store = RedisStore(client)
-    await store.begin(FLEET, CHANGE, at_s=1.0, epoch=1)
+    await store.begin(FLEET, Intent(change=CHANGE, at_s=1.0), epoch=1)
     await store.commit(STATE, epoch=1)
 
     keys = sorted(await client.keys())
@@ -339,7 +341,7 @@ async def test_each_call_is_one_command_once_the_script_is_known(
     await store.commit(STATE, epoch=1)
     async with client_of(redis_server.port) as other:
         await other.config_resetstat()
-        await store.begin(FLEET, CHANGE, at_s=1.0, epoch=1)
+        await store.begin(FLEET, Intent(change=CHANGE, at_s=1.0), epoch=1)
         await store.commit(STATE, epoch=1)
         await store.load(FLEET)
         calls = {name: stats["calls"] for name, stats in (await other.info("commandstats")).items()}
@@ -391,20 +393,20 @@ async def test_a_stopped_server_is_unreachable_and_memory_is_back_with_it(
         store = RedisStore(client)
         epoch = await store.claim(FLEET)
         await store.commit(STATE, epoch=epoch)
-        await store.begin(FLEET, CHANGE, at_s=100.0, epoch=epoch)
+        await store.begin(FLEET, Intent(change=CHANGE, at_s=100.0), epoch=epoch)
         own_redis.stop()
 
         for attempt in (
             store.load(FLEET),
             store.claim(FLEET),
-            store.begin(FLEET, CHANGE, at_s=110.0, epoch=epoch),
+            store.begin(FLEET, Intent(change=CHANGE, at_s=110.0), epoch=epoch),
             store.commit(STATE, epoch=epoch),
         ):
             with pytest.raises(UnreachableError):
                 await attempt
 
         own_redis.start()
-        assert await store.load(FLEET) == replace(STATE, intent=CHANGE, intent_at_s=100.0)
+        assert await store.load(FLEET) == replace(STATE, intent=Intent(change=CHANGE, at_s=100.0))
         assert await store.claim(FLEET) == epoch + 1
 
 
@@ -431,7 +433,7 @@ async def test_the_documented_acl_is_enough_for_all_of_it(client: redis.asyncio.
             await client.script_flush()
             store = RedisStore(user)
             epoch = await store.claim(FLEET)
-            await store.begin(FLEET, CHANGE, at_s=1.0, epoch=epoch + 1)
+            await store.begin(FLEET, Intent(change=CHANGE, at_s=1.0), epoch=epoch + 1)
             await store.commit(STATE, epoch=epoch + 1)
             assert await store.load(FLEET) == STATE
             with pytest.raises(redis.exceptions.NoPermissionError):

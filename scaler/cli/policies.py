@@ -3,29 +3,32 @@
 import json
 import sys
 
-from policies.registry import available
+from policies.describe import parameters, summary
+from policies.registry import available, broken
 
 
 def policies_command(*, json_output: bool) -> int:
-    """Print each policy's summary and parameters. Returns: 0."""
-    described = {
-        name: {
-            "summary": _summary(policy.Params.__doc__),
-            "parameters": policy.Params.model_json_schema(),
-        }
-        for name, policy in sorted(available().items())
-    }
+    """Print each policy's summary and parameters. Returns: 0; 3 when an installed one is broken."""
+    installed = sorted(available().items())
     if json_output:
-        sys.stdout.write(json.dumps(described, indent=2) + "\n")
-        return 0
-    for name, policy in sorted(available().items()):
-        print(f"{name}\n  {_summary(policy.Params.__doc__)}")
-        for key, field in policy.Params.model_fields.items():
-            told = "required" if field.is_required() else f"default {field.get_default()!r}"
-            print(f"  {field.alias or key:<14} {field.description or ''} ({told})")
-        print()
-    return 0
-
-
-def _summary(text: str | None) -> str:
-    return (text or "").strip().partition("\n")[0]
+        document = {
+            "policies": {
+                name: {
+                    "summary": summary(policy.Params),
+                    "parameters": policy.Params.model_json_schema(),
+                }
+                for name, policy in installed
+            },
+            "broken": dict(broken()),
+        }
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    else:
+        for name, policy in installed:
+            print(f"{name}: {summary(policy.Params)}")
+            for row in parameters(policy.Params):
+                told = row.default if row.default == "required" else f"default {row.default}"
+                print(f"  {row.path:<28} {row.type}; {told}\n  {'':<28} {row.description}")
+            print()
+    for name, reason in broken().items():
+        print(f"policy {name} is installed and cannot be used: {reason}", file=sys.stderr)
+    return 3 if broken() else 0

@@ -155,8 +155,10 @@ def test_read_only_mappings_are_written_as_objects() -> None:
             "FleetState.window[0].high is",
         ),
         (
-            '{"fleet": "gpu", "since_s": 0, "intent": {"at_s": 1, "change": '
-            '{"kind": "reboot", "current": 1}}}',
+            (
+                '{"fleet": "gpu", "since_s": 0, "intent": {"at_s": 1, "change": '
+                '{"kind": "reboot", "current": 1}}}'
+            ),
             "FleetState.intent.change is",
         ),
         ('{"fleet": "gpu"', "FleetState is"),

@@ -183,6 +183,66 @@ def healthcheck(
     _end(healthcheck_command(url, ready=ready))
 
 
+@app.command()
+def demo(
+    seconds: Annotated[
+        float, typer.Option(help="How long it runs; 120 hold the whole day.", min=5)
+    ] = 120.0,
+    plot: Annotated[Path, typer.Option(help="The SVG file to write.")] = Path("demo.svg"),
+    seed: Annotated[int, typer.Option(help="Of the load: the same seed, the same jobs.")] = 1,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live screen.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Watch a day's load beside the alarm-only design: no account, no container.
+
+    Example: ascension-scaler demo
+
+    Example: ascension-scaler demo --seconds 30 --json
+    """
+    from scaler.cli.demo import demo_command
+
+    _end(demo_command(seconds=seconds, json_output=json_output, plot=plot, seed=seed, plain=plain))
+
+
+@app.command()
+def lab(
+    port: Annotated[int, typer.Option(help="Port of the AWS endpoint; 0: any free one.")] = 0,
+    redis: Annotated[bool, typer.Option(help="Start an embedded Redis, too.")] = True,
+    speed: Annotated[
+        float, typer.Option(help="How many seconds its clock runs in one.", min=0.001)
+    ] = 1.0,
+    boot: Annotated[str, typer.Option(help="Boot time of an instance.")] = "180s",
+    group: Annotated[
+        list[str] | None, typer.Option(help="An Auto Scaling group: NAME:MIN:MAX:DESIRED.")
+    ] = None,
+    service: Annotated[
+        list[str] | None, typer.Option(help="An ECS service: CLUSTER/NAME:DESIRED.")
+    ] = None,
+    config: Annotated[
+        list[Path] | None, typer.Option(help="Create what this configuration names.")
+    ] = None,
+) -> None:
+    """Start an AWS endpoint that behaves, and a Redis, to try a configuration against.
+
+    Example: ascension-scaler lab --config production.yaml --speed 60
+
+    Example: ascension-scaler lab --port 4566 --group workers:1:10:2
+    """
+    from scaler.cli.lab import lab_command
+
+    _end(
+        lab_command(
+            port=port,
+            redis=redis,
+            speed=speed,
+            boot=boot,
+            groups=group or (),
+            services=service or (),
+            config=config or (),
+        )
+    )
+
+
 def run_app(arguments: list[str]) -> int:
     """Run one command; its exit code. Errors are a sentence; tracebacks come with --debug."""
     try:

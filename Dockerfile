@@ -1,18 +1,22 @@
-# syntax=docker/dockerfile:1
 # Two stages: everything is built and resolved in the first, the second carries only what runs.
-# Pin the base by digest where it counts: --build-arg BASE_IMAGE=python:3.13-slim@sha256:…
+# Any base with Python 3.11 to 3.13 and its venv module does. Pin it by digest where it counts:
+# --build-arg BASE_IMAGE=python:3.13-slim@sha256:…
 ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS build
+ARG UV_VERSION=0.13.9
+# Behind a proxy with its own authority: mount the bundle and name it, --build-arg SSL_CERT_FILE=…
+ARG SSL_CERT_FILE
 WORKDIR /src
-RUN python3 -m venv /build && /build/bin/pip install --no-cache-dir uv
-COPY pyproject.toml uv.lock README.md LICENSE ./
-# Dependencies first, by hash: this layer stays until the lock file changes.
+RUN python3 -m venv /build && /build/bin/pip install --no-cache-dir "uv==${UV_VERSION}"
+# Dependencies first, by hash and as wheels only: this layer stays until one of the two files changes.
+COPY pyproject.toml uv.lock ./
 RUN /build/bin/uv export --locked --no-dev --extra daemon --no-emit-project --quiet \
         --format requirements-txt --output-file requirements.txt \
-    && python3 -m venv /app \
-    && /build/bin/uv pip install --python /app/bin/python --require-hashes --no-cache \
+    && python3 -m venv --without-pip /app \
+    && /build/bin/uv pip install --python /app/bin/python --require-hashes --no-build --no-cache \
         --compile-bytecode -r requirements.txt
+COPY README.md LICENSE ./
 COPY scaler scaler
 COPY metrics metrics
 COPY policies policies

@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench schema docs lock clean
+.PHONY: help install demo test check format generated image lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,18 @@ check: $(STAMP)  ## lint, format, types, import contracts
 format: $(STAMP)  ## let ruff fix what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+generated: $(STAMP)  ## write again what is generated from code: schema, reference pages
+	@$(BIN)/python -m scaler.config.reference
+	@$(BIN)/python -m metrics.catalog > docs/reference/metrics.md
+	@$(BIN)/python tests/policies/test_policies_reference.py
+	@$(BIN)/python -m scaler.cli.reference > docs/reference/cli.md
+
+ENGINE ?= $(or $(shell command -v docker),podman)
+image:  ## build the container image, print its size; ENGINE=podman BASE_IMAGE=… IMAGE_BUILD_ARGS=…
+	@# podman drops the health check from images of any format but docker's
+	@BUILDAH_FORMAT=docker $(ENGINE) build $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) $(IMAGE_BUILD_ARGS) --tag ascension-scaler -f Dockerfile .
+	@$(ENGINE) save ascension-scaler | gzip | wc -c | awk '{printf "ascension-scaler: %.0f MB compressed\n", $$1 / 1e6}'
 
 lock: $(STAMP)  ## refresh uv.lock
 	@$(BIN)/uv lock --upgrade

@@ -1,5 +1,7 @@
 """The command line. Standard library only here, so that a bare install can say what it lacks."""
 
+import os
+import signal
 import sys
 
 _EXTRA_OF = {
@@ -13,6 +15,10 @@ _EXTRA_OF = {
 
 def main() -> None:
     """Entry point of `ascension-scaler`."""
+    if "run" in sys.argv[1:]:
+        # A container's first process ignores a SIGTERM that it does not handle, and the imports
+        # below take a moment: nothing has begun yet that would need an end.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     try:
         from scaler.cli.app import run_app
 

@@ -78,17 +78,14 @@ def freeze(desired: int, situation: Situation) -> Step:
 def fallback(desired: int, situation: Situation) -> Step:
     """Hold at least the fallback capacity once signals have been missing long enough."""
     rule, since_s = situation.spec.fallback, situation.state.missing_since_s
-    if rule is None or since_s is None or desired >= rule.capacity:
+    if rule is None or since_s is None:
         return desired, None
     gone_s = max(0.0, situation.at_s - since_s)
     if gone_s < rule.after_s:
         return desired, None
-    return _limited(
-        "fallback",
-        desired,
-        min(rule.capacity, situation.bounds.max),
-        f"signals missing for {format_duration(round(gone_s))}",
-    )
+    held = max(desired, min(rule.capacity, situation.bounds.max))
+    reason = f"signals missing for {format_duration(round(gone_s))}"
+    return _limited("fallback", desired, held, reason)
 
 
 def activation(desired: int, situation: Situation) -> Step:

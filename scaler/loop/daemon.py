@@ -34,6 +34,12 @@ FLUSH_S = 3.0
 
 WATCH_S = 2.0
 RESTART_MAX_S = 30.0
+COLLECT_S = 1.0
+YOUNG_OBJECTS = 10_000
+"""Garbage is collected each `COLLECT_S`, a fraction of a millisecond when little happened, and not
+whenever 700 objects came (CPython's default): that would mostly be within a reaction to a push.
+After so many objects it is collected at once all the same, so memory stays bounded in a storm."""
+
 STOP, RELOAD = "stop", "reload"
 
 
@@ -109,6 +115,8 @@ class Daemon:
         self._listen_for_signals()
         generation = await self._build(None)
         self._operator.started(generation)
+        thresholds = gc.get_threshold()
+        gc.set_threshold(YOUNG_OBJECTS, *thresholds[1:])
         try:
             async with asyncio.TaskGroup() as tasks:
                 keepers = [
@@ -116,10 +124,13 @@ class Daemon:
                     for name, run in self._lasting
                 ]
                 keepers.append(tasks.create_task(self._watch_files(), name="watch"))
+                keepers.append(tasks.create_task(_collect_garbage(), name="garbage"))
                 while generation := await self._live(generation):  # type: ignore[assignment]
                     self._operator.reloaded(generation)
                 await _end(keepers)
         finally:
+            gc.set_threshold(*thresholds)
+            gc.unfreeze()
             await self._last_flush()
 
     async def _live(self, generation: Generation) -> Generation | None:
@@ -199,6 +210,13 @@ def _set_aside_what_lasts() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+
+
+async def _collect_garbage() -> None:
+    """The young of it, in quiet moments; the old follows by itself, rarely."""
+    while True:
+        await asyncio.sleep(COLLECT_S)
+        gc.collect(1)
 
 
 def _hand_over(old: Generation, new: Generation) -> None:

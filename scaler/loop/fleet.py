@@ -47,8 +47,13 @@ class FleetLoop:
         self.doorbell.ring(STOP)
 
     def continue_from(self, old: "FleetLoop") -> None:
-        """Go on where another loop of this fleet stopped: same memory, same epoch."""
-        if old.taken_up:
+        """Go on where another loop of this fleet stopped: same memory, same epoch.
+
+        Not across a change of `dry_run`: what was withheld starts no cooldown of a fleet that acts,
+        and a dry run holds no epoch.
+        """
+        same_kind = self.controller.spec.dry_run == old.controller.spec.dry_run
+        if old.taken_up and same_kind:
             self.controller.state = old.controller.state
             self.controller.ports = replace(self.controller.ports, lease=old.controller.ports.lease)
             self.taken_up = True

@@ -35,6 +35,9 @@ class Reports(Protocol):
 class QueuePolling:
     """Polls all queues each `poll_s`, and at once when a queue's doorbell rings.
 
+    Fleets are woken by a ring, and by a poll that finds a queue grown: where the server sends no
+    notifications, a push is answered within a poll and not within a tick.
+
     Debounce: the first ring after a quiet time is answered at once; further rings within
     `debounce_s` of the last answer share one poll at its end. So a storm of pushes costs at most
     one poll and one tick per `debounce_s`, and nothing that was pushed stays unseen.
@@ -57,11 +60,15 @@ class QueuePolling:
         self._poll_s = poll_s
         self._debounce_s = debounce_s
         self._announce = announce
+        self._waiting: Mapping[str, int] = {}
 
-    async def poll_once(self) -> None:
-        """One poll, posted."""
+    async def poll_once(self) -> tuple[str, ...]:
+        """One poll, posted; the queues that have grown since the poll before."""
         asked_at_s = self._clock.now_s()
-        self._board.post_samples(await self._poller.poll(), asked_at_s=asked_at_s)
+        samples = await self._poller.poll()
+        self._board.post_samples(samples, asked_at_s=asked_at_s)
+        before, self._waiting = self._waiting, _waiting(samples)
+        return tuple(n for n, waiting in self._waiting.items() if waiting > before.get(n, waiting))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -76,9 +83,9 @@ class QueuePolling:
                     await asyncio.sleep(clock.real_s(quiet_s))
                     rang = tuple(dict.fromkeys((*rang, *self.doorbell.take())))
                 answered_s = clock.now_s()
-            await self.poll_once()
-            if rang:
-                self._announce(rang)
+            grown = await self.poll_once()
+            if rang or grown:
+                self._announce(dict.fromkeys((*rang, *grown)))
             due_s = next_due_s(due_s, every_s=self._poll_s, now_s=clock.now_s())
 
 
@@ -155,6 +162,10 @@ class ReportPolling:
         while True:
             await self.read_once()
             await asyncio.sleep(self._clock.real_s(self._read_s))
+
+
+def _waiting(samples: Mapping[str, QueueSample | Missing]) -> dict[str, int]:
+    return {n: sample.waiting for n, sample in samples.items() if isinstance(sample, QueueSample)}
 
 
 def next_due_s(due_s: float, *, every_s: float, now_s: float) -> float:

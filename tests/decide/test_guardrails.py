@@ -113,6 +113,13 @@ def test_fallback_never_lowers_a_larger_fleet_nor_exceeds_the_maximum():
     assert decided(None, current=8, waiting=Missing("x"), state=gone, fallback=small).desired == 8
 
 
+def test_fallback_never_cuts_a_frozen_fleet_that_stands_above_its_maximum():
+    gone = replace(OLD, missing_since_s=0.0)
+    rule = Fallback(capacity=20, after_s=60.0)
+    decision = decided(None, current=12, waiting=Missing("x"), state=gone, fallback=rule)
+    assert decision.desired == 12
+
+
 def test_the_fallback_clock_starts_with_the_first_missing_reading_and_resets_with_a_good_one():
     spec = spec_of()
     policy = ScriptedPolicy(None)

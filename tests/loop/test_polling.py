@@ -73,13 +73,27 @@ async def test_a_storm_of_pushes_costs_two_polls_and_loses_none():
         task = tasks.create_task(loop.run())
         await until(lambda: poller.polls == 1)
         for i in range(1000):
-            poller.waiting = i
             loop.doorbell.ring("videos")
             if i % 100 == 0:
                 await asyncio.sleep(0)
         await until(lambda: len(rung) == 2)
         await asyncio.sleep(0.05)
         assert poller.polls == 3, "the first at once, the rest together at the end of the debounce"
+        task.cancel()
+
+
+async def test_without_notifications_a_poll_that_finds_a_queue_grown_wakes_its_fleets():
+    poller, rung = CountingPoller(), []
+    loop = polling(poller, rung, poll_s=1.0, debounce_s=1.0)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(loop.run())
+        await until(lambda: poller.polls >= 2)
+        assert rung == []
+        poller.waiting = 7
+        await until(lambda: rung == ["videos"])
+        polls = poller.polls
+        await until(lambda: poller.polls >= polls + 2)
+        assert rung == ["videos"], "once: it grew once"
         task.cancel()
 
 

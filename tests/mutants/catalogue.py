@@ -69,6 +69,14 @@ _ALL = [
         f"{_GUARDRAIL_TESTS}::test_a_fleet_above_its_maximum_comes_down_only_like_any_scale_in",
     ),
     Mutant(
+        "fallback-cuts-a-frozen-fleet",
+        _GUARDRAILS,
+        "held = max(desired, min(rule.capacity, situation.bounds.max))",
+        "held = min(rule.capacity, situation.bounds.max)",
+        f"{_GUARDRAIL_TESTS}"
+        "::test_fallback_never_cuts_a_frozen_fleet_that_stands_above_its_maximum",
+    ),
+    Mutant(
         "window-forgets-early",
         _GUARDRAILS,
         "<= window_s]\n",

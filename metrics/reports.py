@@ -199,6 +199,8 @@ class ReportReader:
     async def acknowledge(self, batches: Iterable[ReportBatch], now_s: float) -> None:
         """These batches are published; a crash before this returns repeats at most them."""
         async with self._one_at_a_time:
+            if not self._loaded:
+                await self._load()
             for batch in batches:
                 if batch.queue in self._books:
                     self._books[batch.queue].publish(round(batch.minute_start_s / self._minute_s))

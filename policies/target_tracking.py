@@ -3,7 +3,8 @@
     demand  = jobs waiting + jobs in flight
     desired = ⌈demand ÷ target⌉, unless demand is within `tolerance` of desired capacity × target
 
-Running jobs are demand, so a worker that is busy is never counted as spare. Desired capacity
+Running jobs are demand: with a target of 1 a busy worker is never counted as spare (above 1 it
+may be, since one worker is expected to have several jobs). Desired capacity
 holds booting workers as well as those in service, so nothing is asked for twice. The tolerance is
 taken around that same number, the one that would change; so the recommendation only ever rises
 with demand, also while workers in service and desired capacity differ (launches under way or
@@ -22,6 +23,7 @@ from policies.fields import Number
 from scaler.model.decision import InputValue, Recommendation
 from scaler.model.readings import Missing
 from scaler.model.spec import FleetSpec, JsonValue
+from scaler.model.units import counted
 from scaler.model.view import View
 
 _DIGITS = 9
@@ -117,7 +119,7 @@ class TargetTrackingPolicy(Policy):
             return self._from_waiting_only(view, waiting, running), None
         inputs = self._inputs(view, waiting, running)
         desired, why = self._size(waiting + running, view.capacity.desired)
-        jobs = f"{waiting + running} jobs ({waiting} waiting, {running} in flight)"
+        jobs = f"{counted(waiting + running, 'job')} ({waiting} waiting, {running} in flight)"
         if not self.counts_in_flight:
             jobs = f"{waiting} waiting jobs"
         return self._answer(desired, f"{jobs} {why}", inputs), None

@@ -62,6 +62,12 @@ class StackPublisher:
         self._on_result = on_result
         self._seen_s = clock.now_s()
         self._offered: list[ReportBatch] = []
+        self._predecessor: StackPublisher | None = None
+
+    def follow(self, predecessor: "StackPublisher") -> None:
+        """Come after a publisher of another configuration, whose turns end before our first one:
+        what it has published or offered is not published again."""
+        self._predecessor = predecessor
 
     async def publish(self, *, force: bool = False) -> None:
         """One turn. `force` ignores the back-off after trouble: the last turn before the end.
@@ -69,6 +75,7 @@ class StackPublisher:
         Raises: redis.exceptions.RedisError when an acknowledgement cannot be saved; the next turn
         does it again.
         """
+        self._take_over()
         self._publisher.offer(self._kept(self._depths()))
         while True:
             if not self._offered:
@@ -85,6 +92,17 @@ class StackPublisher:
         while True:
             await asyncio.sleep(self._clock.real_s(interval_s))
             await self.publish()
+
+    def _take_over(self) -> None:
+        """Go on where the predecessor stopped. Minutes that it offered still wait in the publisher
+        if that is ours too; from a publisher of other settings they are taken again."""
+        before, self._predecessor = self._predecessor, None
+        if before is None:
+            return
+        before._take_over()  # noqa: SLF001  # one that never had a turn hands on what it was handed
+        self._seen_s = before._seen_s  # noqa: SLF001  # the same class
+        if before._publisher is self._publisher:  # noqa: SLF001  # the same class
+            self._offered = before._offered  # noqa: SLF001  # the same class
 
     def _depths(self) -> tuple[Datum, ...]:
         """All polls since the last turn. A queue that was missing at one is Missing in it."""

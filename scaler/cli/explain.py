@@ -3,17 +3,20 @@
 import json
 import re
 import sys
-import time
 import urllib.parse
 from datetime import UTC, datetime
 from typing import cast
 
 from scaler.api.client import get_json
+from scaler.loop.clock import clock_from_environment
 from scaler.model.errors import ConfigError
 from scaler.model.spec import JsonValue
 from scaler.model.units import parse_duration_s
 
 Facts = dict[str, JsonValue]
+
+ANSWER_S = 20.0
+"""Longer than the daemon waits for the store of its decision log, so that its own words arrive."""
 
 
 def explain_command(fleet: str, *, at: str | None, last: int, url: str, json_output: bool) -> int:
@@ -23,9 +26,11 @@ def explain_command(fleet: str, *, at: str | None, last: int, url: str, json_out
     """
     query = {"last": str(last)}
     if at is not None:
-        query["at"] = f"{moment_s(at, now_s=time.time()):.3f}"
+        query["at"] = f"{moment_s(at, now_s=clock_from_environment().wall_s()):.3f}"
     path = f"/api/v1/fleets/{urllib.parse.quote(fleet, safe='')}/explain"
-    answer = cast("Facts", get_json(url, f"{path}?{urllib.parse.urlencode(query)}"))
+    answer = cast(
+        "Facts", get_json(url, f"{path}?{urllib.parse.urlencode(query)}", timeout_s=ANSWER_S)
+    )
     decisions = cast("list[Facts]", answer["decisions"])
     if json_output:
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")

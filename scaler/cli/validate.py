@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scaler.config.load import Loaded, load
 from scaler.config.report import ConfigProblems, Problem, as_json
+from scaler.model.units import counted
 
 
 def validate_command(paths: Sequence[Path], json_output: bool) -> int:
@@ -20,7 +21,7 @@ def validate_command(paths: Sequence[Path], json_output: bool) -> int:
         loaded = load(paths, os.environ)
     except ConfigProblems as error:
         _print(error.problems, (), json_output=json_output)
-        _say(f"{_counted(len(error.problems), 'error')}")
+        _say(counted(len(error.problems), "error"))
         return error.exit_code
     _print((), loaded.warnings, json_output=json_output)
     _say(_summary(loaded))
@@ -44,14 +45,10 @@ def _print(errors: Sequence[Problem], warnings: Sequence[Problem], *, json_outpu
 
 def _summary(loaded: Loaded) -> str:
     config = loaded.config
-    parts = [_counted(len(config.queues), "queue"), _counted(len(config.fleets), "fleet")]
+    parts = [counted(len(config.queues), "queue"), counted(len(config.fleets), "fleet")]
     if loaded.warnings:
-        parts.append(_counted(len(loaded.warnings), "warning"))
+        parts.append(counted(len(loaded.warnings), "warning"))
     return f"valid: {', '.join(parts)}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _say(text: str) -> None:

@@ -47,7 +47,7 @@ from scaler.decide.explain import to_record
 from scaler.loop.board import LiveBoard
 from scaler.loop.clock import SystemClock
 from scaler.loop.controller import FleetController
-from scaler.loop.daemon import Daemon, Generation
+from scaler.loop.daemon import FLUSH_S, Daemon, Generation
 from scaler.loop.fleet import FleetLoop
 from scaler.loop.poller import CapacityPolling, QueuePolling, ReportPolling
 from scaler.model.change import Outcome
@@ -109,7 +109,8 @@ class Composition:
         self._dry_run = dry_run
         self._first: Loaded | None = load(sources, environ)
         config = self._first.config
-        configure(level=config.log.level, log_format=config.log.format, wall_s=clock.wall_s)
+        self._config = config
+        self._configure_log(config.log)
 
         self._metrics = Metrics(version=__version__)
         self._board = LiveBoard(clock)
@@ -118,6 +119,8 @@ class Composition:
         self._epochs: dict[str, int] = {}
         self._publisher: CloudWatchPublisher | None = None
         self._publisher_config: tuple[schema.Aws, schema.Publish] | None = None
+        self._stack: StackPublisher | None = None
+        self._dry_run_log = MemoryLogBackend(keep=DRY_RUN_KEEP)
         self._logs: tuple[DecisionLog, ...] = ()
         self._flushes: list[Flush] = []
         self._conflicts = ConflictWatch((), say=_say_conflict)
@@ -144,8 +147,7 @@ class Composition:
             started_at_s=clock.now_s(),
             beat_at_s=clock.now_s(),
         )
-        self._listen = str(config.http.listen)
-        self.server = HttpServer.bind(create_app(self.view), self._listen)
+        self.server = HttpServer.bind(create_app(self.view), str(config.http.listen))
 
     def daemon(self) -> Daemon:
         """The daemon, ready to run."""
@@ -169,13 +171,11 @@ class Composition:
         fleets = self._fleets(config, specs, connections, client)
 
         # From here on nothing can be refused.
-        if previous is not None and str(config.http.listen) != self._listen:
-            _log.warning("restart_needed", field="http.listen", running=self._listen)
+        self._take_over(config)
+        self._timeline.keep({*self._specs, *specs})
         self._specs = specs
-        self._logs = self._decision_logs(config, client)
+        self._logs = self._decision_logs(config, client, specs)
         self._metrics.keep(queues=config.queues, fleets=specs)
-        self._timeline.keep(specs)
-        self._board.forget(queues=config.queues, fleets=specs)
         self._conflicts = ConflictWatch(
             [(fleet.spec.name, fleet.finder) for fleet in fleets], say=_say_conflict
         )
@@ -195,6 +195,19 @@ class Composition:
             release=partial(self._release, poller, client, fleets, flushes),
             warnings=[str(problem) for problem in loaded.warnings],
         )
+
+    def _take_over(self, config: schema.Config) -> None:
+        """What outlives a generation follows a reload where it can, and says where it cannot."""
+        before, self._config = self._config, config
+        for field in ("http", "sentry"):
+            if getattr(before, field) != getattr(config, field):
+                _log.warning("restart_needed", field=field, note="the running one is kept")
+        if before.log != config.log:
+            self._configure_log(config.log)
+        self.view.environment = config.environment
+
+    def _configure_log(self, log: schema.Log) -> None:
+        configure(level=log.level, log_format=log.format, wall_s=self._clock.wall_s)
 
     # --- parts of a generation
 
@@ -228,13 +241,18 @@ class Composition:
             fleets.append(_Fleet(spec=spec, target=target, finder=finder, calls=calls, store=store))
         return fleets
 
-    def _decision_logs(self, config: schema.Config, client: Redis) -> tuple[DecisionLog, ...]:
-        """(for fleets that act, for dry runs): a dry run leaves no trace outside the process."""
-        backends = log_backend(config, client), MemoryLogBackend(keep=DRY_RUN_KEEP)
+    def _decision_logs(
+        self, config: schema.Config, client: Redis, specs: Mapping[str, FleetSpec]
+    ) -> tuple[DecisionLog, ...]:
+        """(for fleets that act, for dry runs): a dry run leaves no trace outside the process.
+
+        Their specs are this generation's own: its last decisions, made while the next one is
+        built, can only be proven by what they were made with."""
+        backends = log_backend(config, client), self._dry_run_log
         return tuple(
             DecisionLog(
                 backend,
-                spec_of=lambda fleet: self._specs[fleet],
+                spec_of=specs.__getitem__,
                 epoch_of=lambda fleet: self._epochs.get(fleet, 0),
             )
             for backend in backends
@@ -341,8 +359,13 @@ class Composition:
                 clock=clock,
                 on_result=self._published,
             )
+            if self._stack is not None:
+                stack.follow(self._stack)
+            self._stack = stack
             services.append(("publish", partial(stack.run, interval_s=config.publish.interval_s)))
             flushes.insert(0, partial(stack.publish, force=True))
+        else:
+            self._stack = None  # what is seen meanwhile is not published afterwards
         return services, flushes
 
     def _cloudwatch(
@@ -430,10 +453,17 @@ class Composition:
         fleets: Iterable[_Fleet],
         flushes: Sequence[Flush],
     ) -> None:
-        if flushes is not self._flushes:  # a successor runs: this generation's last words
-            await self._flush_all(flushes)
+        if flushes is not self._flushes:  # a successor waits: this generation's last words
+            try:
+                async with asyncio.timeout(FLUSH_S):
+                    await self._flush_all(flushes)
+            except TimeoutError:
+                late = UnreachableError(f"the last flush took longer than {FLUSH_S:g} s")
+                self.operator.failed("flush", late)
             await poller.close()
             await client.aclose()
+            self._timeline.keep(self._specs)
+            self._board.forget(queues=self.view.queues, fleets=self._specs)
         for fleet in fleets:
             fleet.calls.close()
 

@@ -44,7 +44,7 @@ def to_record(decision: Decision, outcome: Outcome, *, epoch: int = 0) -> dict[s
         "pending": None if isinstance(capacity, Missing) else capacity.pending,
         "direction": decision.direction,
         "combined": decision.combined,
-        "by": list(decision.by),
+        "policy": ", ".join(decision.by) or None,
         "queues": {
             name: _queue_record(queue.latest.value)
             for name, queue in decision.snapshot.queues.items()
@@ -71,8 +71,14 @@ def _because(decision: Decision) -> str:
     return ", ".join(r.reason for r in heard or decision.recommendations) or "no policy"
 
 
+_IN_WORDS: Mapping[str, str] = {
+    "disable_scale_in": "scale-in disabled",
+    "scale_in": "scale-in held",
+}
+
+
 def _effect_words(effect: Effect) -> str:
-    name = effect.guardrail.replace("_", " ")
+    name = _IN_WORDS.get(effect.guardrail, effect.guardrail.replace("_", " "))
     return f"{name} {effect.before} → {effect.after} ({effect.reason})"
 
 

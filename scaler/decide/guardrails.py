@@ -19,7 +19,7 @@ from scaler.model.decision import Effect, Guardrail
 from scaler.model.readings import Capacity, Missing
 from scaler.model.spec import Bounds, FleetSpec, RateLimit
 from scaler.model.state import ChangeRecord, FleetState, WindowPoint
-from scaler.model.units import format_duration
+from scaler.model.units import counted, format_duration
 
 WINDOW_SLOT_S = 5.0
 """Recommendations within one slot share a point, so that a storm of wake-ups stays bounded."""
@@ -96,7 +96,8 @@ def activation(desired: int, situation: Situation) -> Step:
         return desired, None
     if situation.waiting >= threshold:
         return desired, None
-    reason = f"{situation.waiting} jobs wait, fewer than the activation threshold {threshold}"
+    waiting = counted(situation.waiting, "waiting job")
+    reason = f"{waiting}, fewer than the activation threshold {threshold}"
     return _limited("activation", desired, situation.current, reason)
 
 
@@ -282,7 +283,8 @@ def _rate_edge(limit: RateLimit, situation: Situation, *, outward: bool) -> int:
 
 
 def _rate_words(limit: RateLimit) -> str:
-    amount = f"{limit.workers} workers" if limit.workers is not None else f"{limit.percent:g} %"
+    fixed = limit.workers is not None
+    amount = counted(limit.workers or 0, "worker") if fixed else f"{limit.percent:g} %"
     return f"at most {amount} per {format_duration(limit.period_s)}"
 
 

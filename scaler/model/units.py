@@ -1,4 +1,4 @@
-"""Durations in and out of text. Seconds are floats everywhere else."""
+"""Durations and counts in and out of text. Seconds are floats everywhere else."""
 
 import re
 
@@ -32,3 +32,8 @@ def format_duration(seconds: float) -> str:
         if count:
             text += f"{count}{unit}"
     return text + (f"{millis}ms" if millis else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 worker`, `2 workers`: a number with its noun, for sentences."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -29,7 +29,7 @@ demo: $(STAMP)  ## a day's load on embedded Redis and AWS, beside the alarm-only
 	@$(BIN)/ascension-scaler demo $(DEMO_ARGS)
 
 test: $(STAMP)  ## all tests; PYTEST_ARGS='-k name' narrows them
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, format, types, import contracts
 	@$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""The demo: a day's load on embedded parts, beside the alarm-only design."""

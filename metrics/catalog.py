@@ -153,6 +153,13 @@ ERRORS = PrometheusMetric(
     labels=("component",),
     help="Things that went wrong, by the part they went wrong in.",
 )
+ATTAINMENT = PrometheusMetric(
+    name="ascension_scaler_objective_attainment_ratio",
+    kind="gauge",
+    unit="ratio",
+    labels=("fleet",),
+    help="Share of jobs started in the reports' window that waited no longer than the objective.",
+)
 LEADER = PrometheusMetric(
     name="ascension_scaler_leader",
     kind="gauge",
@@ -238,6 +245,7 @@ PROMETHEUS = (
     GUARDRAIL_EFFECTS,
     TICK_DURATION,
     ERRORS,
+    ATTAINMENT,
     LEADER,
     PUBLISH_LAG,
     PUBLISH_WAITING,

@@ -162,6 +162,15 @@ class Book:
             wait_p95_s=_known(wait.quantile(0.95), f"no report {span} tells when its job arrived"),
         )
 
+    def waits(self, now_s: float, *, window_s: float) -> Sketch:
+        """Waits of the jobs that started in the window."""
+        first = math.ceil((now_s - window_s) / self.minute_s)
+        waits = Sketch()
+        for index, minute in self.window.items():
+            if index >= first:
+                waits.merge(minute.wait)
+        return waits
+
     def has_closed(self, now_s: float) -> bool:
         return any(self._is_closed(index, now_s) for index in self.unpublished)
 

@@ -231,6 +231,16 @@ class ReportReader:
     def stats(self, queue: str, now_s: float) -> WorkerStats | Missing:
         """What workers reported of the queue over the last minutes; `window_s` of the answer is
         the time it really covers. Missing while the stream is not read, or read with a lag."""
+        book = self._current(queue)
+        return book if isinstance(book, Missing) else book.stats(now_s, window_s=self._window_s)
+
+    def waits(self, queue: str, now_s: float) -> Sketch | Missing:
+        """Waits in seconds of the queue's jobs that started over the last minutes; Missing as
+        `stats`, empty where no report tells when its job arrived."""
+        book = self._current(queue)
+        return book if isinstance(book, Missing) else book.waits(now_s, window_s=self._window_s)
+
+    def _current(self, queue: str) -> Book | Missing:
         book = self._books.get(queue)
         if book is None:
             return Missing(f"{queue} is not among the configured queues")
@@ -238,7 +248,7 @@ class ReportReader:
             return Missing("the report stream has not been read yet")
         if not self._caught_up:
             return Missing("the report stream is still being caught up with")
-        return book.stats(now_s, window_s=self._window_s)
+        return book
 
     def totals(self, queue: str) -> QueueTotals:
         """What this process has read of a configured queue. Raises: KeyError for any other."""

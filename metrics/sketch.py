@@ -125,6 +125,13 @@ class Sketch:
                 return value
         return self.highest
 
+    def share_at_most(self, value: float) -> float | None:
+        """The share (0–1) of values up to `value`, exact but for those within 1 % of it; None of an
+        empty sketch."""
+        if self.count == 0:
+            return None
+        return sum(count for seen, count in self.bins() if seen <= value) / self.count
+
     def bins(self) -> tuple[tuple[float, int], ...]:
         """(value, count) of each bin by rising value; a value is within 1 % of all it stands for
         and never outside the smallest and largest value that was added."""

@@ -137,6 +137,7 @@ class Metrics:
             registry=registry,
         )
         self._errors = counter(catalog.ERRORS)
+        self._attainment = gauge(catalog.ATTAINMENT)
         self._leader = gauge(catalog.LEADER)
         self._lag_s = gauge(catalog.PUBLISH_LAG)
         self._waiting = gauge(catalog.PUBLISH_WAITING)
@@ -169,6 +170,7 @@ class Metrics:
             (self._desired, catalog.CAPACITY_DESIRED),
             (self._in_service, catalog.CAPACITY_IN_SERVICE),
             (self._pending, catalog.CAPACITY_PENDING),
+            (self._attainment, catalog.ATTAINMENT),
             (self._leader, catalog.LEADER),
             (self._decisions, catalog.DECISIONS),
             (self._effects, catalog.GUARDRAIL_EFFECTS),
@@ -223,6 +225,14 @@ class Metrics:
     def error(self, component: str) -> None:
         """Something went wrong in this part of the daemon."""
         self._errors.labels(self._components.bounded(component)).inc()
+
+    def attainment(self, fleet: str, ratio: float | Missing) -> None:
+        """The share of jobs that met the fleet's objective; unknown, it has no series."""
+        name = self._fleets.bounded(fleet)
+        if isinstance(ratio, Missing):
+            _remove(self._attainment, name)
+        else:
+            self._attainment.labels(name).set(ratio)
 
     def leader(self, fleet: str, *, held: bool) -> None:
         """Whether this daemon holds the fleet's lease."""

@@ -69,6 +69,9 @@ def _fleet_lines(name: str, fleet: Facts) -> list[str]:
     ]
     if fleet.get("last_decision"):
         lines.append(f"  {fleet['last_decision']}")
+    attained = fleet.get("attainment_ratio")
+    if isinstance(attained, int | float):
+        lines.append(f"  {attained:.1%} started in time; promised: {fleet['objective']}")
     if capacity.get("launch_failure"):
         lines.append(f"  ! launch failed: {capacity['launch_failure']}")
     lines += [f"  ! {conflict}" for conflict in cast("list[str]", fleet.get("conflicts") or [])]

@@ -107,6 +107,7 @@ class Rig:
             reload_error=lambda: "",
             publish_lag_s=lambda: 0.0,
             conflicts=lambda: {"gpu": ("old-policy scales it too",)},
+            attainment=lambda spec: 0.97,
             fleets=[loop],
             queues=["videos"],
         )

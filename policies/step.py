@@ -121,7 +121,8 @@ class _Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPolicy(Policy):
-    """Simple or step scaling; its state is the statistics of the last periods."""
+    """Simple or step scaling; its state is the statistics of the last periods and, for simple
+    scaling, when the activity of its last change was complete."""
 
     Params: ClassVar[type[PolicyParams]] = StepParams
 
@@ -155,12 +156,22 @@ class StepPolicy(Policy):
     def recommend(self, view: View, state: JsonValue) -> tuple[Recommendation, JsonValue]:
         periods = self.memory.read(state)
         polls = self._polls(view)
-        if polls or not periods:
+        known = _completion(state)
+        done = None
+        if self.params.kind == "simple":
+            done = completion(view, last_change_s(view, self.name), known)
+        if polls or not periods or done != known:
             periods = self.memory.fold(periods, polls, at_s=view.at_s)
             state = self.memory.write(periods)
-        return self._decide(view, periods), state
+            # With more in service than desired, workers are about to end: not complete for good.
+            lasting = done == known or view.capacity.in_service <= view.capacity.desired
+            if done is not None and lasting and isinstance(state, dict):
+                state["completed"] = list(done)
+        return self._decide(view, periods, done), state
 
-    def _decide(self, view: View, periods: Sequence[Period]) -> Recommendation:
+    def _decide(
+        self, view: View, periods: Sequence[Period], done: "Completion | None"
+    ) -> Recommendation:
         running = self.memory.index(view.at_s)
         values = self._values(view, periods, running)
         noun = _NOUNS[self.params.metric]
@@ -173,11 +184,17 @@ class StepPolicy(Policy):
             holds, clause = rule.judge(values, running)
             reason = f"{reason}, {clause}"
             if holds:
-                return self._adjust(view, rule, newest, f"{noun} {clause}", running)
+                return self._adjust(view, rule, newest, f"{noun} {clause}", running, done)
         return self._answer(None, reason, {self.params.metric: newest})
 
     def _adjust(
-        self, view: View, rule: _Rule, value: float, reason: str, running: int
+        self,
+        view: View,
+        rule: _Rule,
+        value: float,
+        reason: str,
+        running: int,
+        done: "Completion | None",
     ) -> Recommendation:
         """The answer to a breach: an adjustment, or why there is none now."""
         current = view.capacity.desired
@@ -186,7 +203,7 @@ class StepPolicy(Policy):
         if step is None:
             distance = value - rule.threshold
             return self._answer(None, f"{reason}; no step is for {distance:+.6g}", inputs)
-        wait, base = self._wait_and_base(view, rule, running)
+        wait, base = self._wait_and_base(view, rule, running, done)
         inputs["base"] = base
         if wait:
             # A breach that waits still speaks against a smaller fleet, never against a larger.
@@ -197,7 +214,9 @@ class StepPolicy(Policy):
         change = f"{desired - current:+d}" if desired != current else f"stays at {current}"
         return self._answer(desired, f"{reason}: {change}", inputs)
 
-    def _wait_and_base(self, view: View, rule: _Rule, running: int) -> tuple[str, int]:
+    def _wait_and_base(
+        self, view: View, rule: _Rule, running: int, done: "Completion | None"
+    ) -> tuple[str, int]:
         """Why nothing may be done now (empty: it may), and the capacity to adjust.
 
         Source: EC2 Auto Scaling User Guide: warming workers are no capacity while scaling out,
@@ -208,7 +227,7 @@ class StepPolicy(Policy):
         if changed_s is not None and self.memory.index(changed_s) >= running:
             return "this period has been acted on", current
         if self.params.kind == "simple":
-            return cooldown(view, changed_s), current
+            return cooldown(view, changed_s, done), current
         warming = warming_workers(view)
         if rule.upwards:
             return "", max(0, current - warming)
@@ -257,7 +276,33 @@ def last_change_s(view: View, policy: str) -> float | None:
     return None
 
 
-def cooldown(view: View, changed_s: float | None) -> str:
+Completion = tuple[float, float]
+"""When a change was made, and when the scaling activity that it began was complete."""
+
+
+def completion(view: View, changed_s: float | None, known: Completion | None) -> Completion | None:
+    """The completion of the change at `changed_s`: what is known of it, else what shows now.
+
+    It is kept once seen: a worker that is replaced later, or a daemon that starts anew and sees a
+    settled fleet for the first time, begins no further cooldown.
+    """
+    if changed_s is None:
+        return None
+    if known is not None and known[0] == changed_s:
+        return known
+    settled_s = view.settled_since_s
+    return (changed_s, settled_s) if settled_s is not None and settled_s > changed_s else None
+
+
+def _completion(state: JsonValue) -> Completion | None:
+    """The completion in `state`; None where it is not understood."""
+    match state:
+        case {"completed": [int() | float() as changed_s, int() | float() as completed_s]}:
+            return float(changed_s), float(completed_s)
+    return None
+
+
+def cooldown(view: View, changed_s: float | None, done: Completion | None) -> str:
     """Why simple scaling waits after its change at `changed_s`; empty: it does not.
 
     The cooldown begins when the scaling activity is complete: when the fleet has settled after
@@ -268,12 +313,10 @@ def cooldown(view: View, changed_s: float | None) -> str:
     """
     if changed_s is None:
         return ""
-    settled_s = view.settled_since_s
-    if settled_s is None and view.capacity.launch_failure is None:
+    if view.settled_since_s is None and view.capacity.launch_failure is None:
         return "the scaling activity before is not complete"
-    if settled_s is None or settled_s <= changed_s:
-        settled_s = changed_s + view.boot_time_s
-    left_s = settled_s + view.behaviour.default_cooldown_s - view.at_s
+    completed_s = changed_s + view.boot_time_s if done is None else done[1]
+    left_s = completed_s + view.behaviour.default_cooldown_s - view.at_s
     return f"cooldown for another {format_duration(ceil(left_s))}" if left_s > 0 else ""
 
 

@@ -185,6 +185,13 @@ class CloudWatchPublisher:
             return 0.0
         return max(0.0, self._now() - min(datum.at_s for datum in self._waiting))
 
+    @property
+    def _retry_after_s(self) -> float:
+        """What is left of the back-off. More than the longest there is means that the clock, which
+        is the data's and may be set, went back meanwhile: then it is over."""
+        left_s = self._retry_at_s - self._now()
+        return left_s if 0 < left_s <= BACKOFF_MOST_S else 0.0
+
     async def flush(self, *, force: bool = False) -> PublishResult:
         """Send what waits, oldest first, and stop at the first trouble.
 
@@ -194,7 +201,7 @@ class CloudWatchPublisher:
         """
         async with self._flushing:
             tally = _Tally()
-            if force or self._now() >= self._retry_at_s:
+            if force or not self._retry_after_s:
                 trouble = await self._settle(tally) or await self._send_waiting(tally)
                 self._note(trouble)
             return self._result(tally)
@@ -335,7 +342,7 @@ class CloudWatchPublisher:
             waiting=len(self._waiting),
             lag_s=self.lag_s,
             trouble=self._trouble,
-            retry_after_s=max(0.0, self._retry_at_s - self._now()),
+            retry_after_s=self._retry_after_s,
         )
 
 

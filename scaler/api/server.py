@@ -13,6 +13,9 @@ from scaler.model.errors import ConfigError
 
 GRACE_S = 2
 MAX_CONNECTIONS = 100
+ASK_WITHIN_S = 10.0
+"""A connection without a whole request by then is closed: uvicorn itself waits for ever, and a
+hundred silent ones would take the place of health checks."""
 
 
 class _Server(uvicorn.Server):
@@ -25,8 +28,11 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Listens from `bind()` on, answers while `run()` runs."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    def __init__(
+        self, app: ASGIApp, listener: socket.socket, *, ask_within_s: float = ASK_WITHIN_S
+    ) -> None:
         self._listener = listener
+        self._ask_within_s = ask_within_s
         host, port = listener.getsockname()[:2]
         self._host, self._port = str(host), int(port)
         self._server = _Server(
@@ -48,7 +54,7 @@ class HttpServer:
         )
 
     @classmethod
-    def bind(cls, app: ASGIApp, listen: str) -> Self:
+    def bind(cls, app: ASGIApp, listen: str, *, ask_within_s: float = ASK_WITHIN_S) -> Self:
         """A server on `HOST:PORT`; port 0 takes a free one, IPv6 is written `[::1]:9108`.
 
         Raises: ConfigError when that is no address, or one that cannot be bound.
@@ -64,7 +70,7 @@ class HttpServer:
                 fix="set http.listen to a free address of this machine, or stop what holds it",
             ) from None
         listener.setblocking(False)
-        return cls(app, listener)
+        return cls(app, listener, ask_within_s=ask_within_s)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -82,10 +88,23 @@ class HttpServer:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._server.serve(sockets=[self._listener]), name="http")
+                silence = tasks.create_task(self._end_silent_connections(), name="http:silent")
                 await stop.wait()
+                silence.cancel()
                 self._server.should_exit = True
         finally:
             self.close()
+
+    async def _end_silent_connections(self) -> None:
+        """Close connections that two looks in a row found without a request."""
+        before: frozenset[object] = frozenset()
+        while True:
+            await asyncio.sleep(self._ask_within_s / 2)
+            silent = {c for c in self._server.server_state.connections if _is_silent(c)}
+            for connection in silent:
+                if connection in before:
+                    connection.transport.close()
+            before = frozenset(silent)
 
     def close(self) -> None:
         """Give the address free; for a server that never ran, too."""
@@ -94,6 +113,16 @@ class HttpServer:
         self._listener.close()
         for connection in list(self._server.server_state.connections):
             connection.shutdown()
+
+
+def _is_silent(connection: object) -> bool:
+    """Whether it waits for the rest of a request that nothing else limits: uvicorn's keep-alive
+    runs from the end of an answer to the next request's first byte."""
+    cycle = getattr(connection, "cycle", None)
+    if cycle is None:
+        return True
+    timer = getattr(connection, "timeout_keep_alive_task", None)
+    return bool(cycle.response_complete) and timer is None
 
 
 def _split(listen: str) -> tuple[str, int]:

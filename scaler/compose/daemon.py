@@ -54,8 +54,10 @@ from scaler.model.change import Outcome
 from scaler.model.decision import Decision
 from scaler.model.errors import ScalerError, UnreachableError
 from scaler.model.ports import Ports, Recorder, Target
+from scaler.model.readings import Missing
 from scaler.model.spec import FleetSpec, JsonValue
 from scaler.model.state import FleetState
+from scaler.operate.attainment import attainment
 from scaler.operate.conflict_watch import ConflictWatch, Finder
 from scaler.operate.explain import Explanation, explain
 from scaler.operate.operator import Operator
@@ -120,6 +122,7 @@ class Composition:
         self._publisher: CloudWatchPublisher | None = None
         self._publisher_config: tuple[schema.Aws, schema.Publish] | None = None
         self._stack: StackPublisher | None = None
+        self._reader: ReportReader | None = None
         self._dry_run_log = MemoryLogBackend(keep=DRY_RUN_KEEP)
         self._logs: tuple[DecisionLog, ...] = ()
         self._flushes: list[Flush] = []
@@ -144,6 +147,7 @@ class Composition:
             reload_error=lambda: self.operator.reload_error,
             publish_lag_s=lambda: self._publisher.lag_s if self._publisher else 0.0,
             conflicts=lambda: self._conflicts.known,
+            attainment=self._attainment,
             started_at_s=clock.now_s(),
             beat_at_s=clock.now_s(),
         )
@@ -189,6 +193,7 @@ class Composition:
         services, flushes = self._services(config, sources, poller, loops, client, connections)
         self._flushes = flushes
         self.view.fleets, self.view.queues = loops, tuple(config.queues)
+        self.view.stale_after_s = config.loop.stale_after_s
         return Generation(
             fleets=loops,
             services=services,
@@ -328,6 +333,7 @@ class Composition:
             window_s=config.reports.window_s,
             persist=acts,
         )
+        self._reader = reader
         reports = ReportPolling(
             reports=_CountedReports(reader, self._metrics, tuple(config.queues)),
             queues=config.queues,
@@ -362,7 +368,7 @@ class Composition:
             if self._stack is not None:
                 stack.follow(self._stack)
             self._stack = stack
-            services.append(("publish", partial(stack.run, interval_s=config.publish.interval_s)))
+            services.append(("publish", partial(publishing, stack, config.publish.interval_s)))
             flushes.insert(0, partial(stack.publish, force=True))
         else:
             self._stack = None  # what is seen meanwhile is not published afterwards
@@ -410,6 +416,12 @@ class Composition:
             explain(e.spec, e.decision, e.outcome, epoch=e.epoch, build=build_policies)
             for e in await log.entries(fleet, last=last, at_s=at_s)
         ]
+
+    def _attainment(self, spec: FleetSpec) -> float | Missing:
+        if self._reader is None:
+            return Missing("the report stream has not been read yet")
+        now_s = self._clock.wall_s()
+        return attainment(spec.objective, [self._reader.waits(q, now_s) for q in spec.signals])
 
     def _published(self, result: PublishResult) -> None:
         self._metrics.published(result)
@@ -469,15 +481,23 @@ class Composition:
 
     def _fingerprint(self) -> object:
         """Changes when a file of the configuration changes, appears or goes."""
-        marks = []
-        for source in self._sources:
-            for path in sorted(source.iterdir()) if source.is_dir() else [source]:
-                try:
-                    stat = path.stat()
-                except OSError:
-                    continue
-                marks.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
-        return tuple(marks)
+        return tuple(mark for source in self._sources for mark in file_marks(source))
+
+
+def file_marks(source: Path) -> list[tuple[str, int, int, int]]:
+    """What tells a changed file or directory. What cannot be looked at, for now, has no mark."""
+    marks = []
+    try:
+        paths = sorted(source.iterdir()) if source.is_dir() else [source]
+    except OSError:
+        return []
+    for path in paths:
+        try:
+            stat = path.stat()
+        except OSError:
+            continue
+        marks.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return marks
 
 
 class _DecisionLogSink:
@@ -515,6 +535,14 @@ class _CountedReports:
                 self._metrics.processing(queue, processing.bins_since(told))
                 self._told[queue] = processing.copy()
         return read
+
+
+async def publishing(stack: StackPublisher, interval_s: float) -> None:
+    """Raises: UnreachableError when Redis takes no acknowledgement; the next turn does it again."""
+    try:
+        await stack.run(interval_s=interval_s)
+    except RedisError as error:
+        raise _unreachable(error) from error
 
 
 def _announce(loops: Iterable[FleetLoop], queues: Iterable[str]) -> None:

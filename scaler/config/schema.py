@@ -10,12 +10,14 @@ of them. What spans several fields of one section is checked here; what spans se
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from scaler.config.values import (
     AtLeastOne,
     Count,
+    DimensionValue,
     Duration,
     HttpUrl,
     Listen,
@@ -29,6 +31,8 @@ from scaler.config.values import (
     Text,
     refusal,
 )
+
+_MINUTE_S = 60.0
 
 
 def _key(attribute: str) -> str:
@@ -76,6 +80,13 @@ class Redis(Section):
         if mode != "standalone":
             raise refusal("is not available in this version", right="write standalone")
         return mode
+
+    @model_validator(mode="after")
+    def _authority_of_tls(self) -> Self:
+        if self.ca_file is not None and urlsplit(self.url.get_secret_value()).scheme != "rediss":
+            right = "write rediss:// in redis.url, or remove ca_file"
+            raise refusal("is for TLS, and redis.url is not", right=right, at="ca_file")
+        return self
 
 
 class Aws(Section):
@@ -390,12 +401,20 @@ class Reports(Section):
     """Where workers report the jobs they start and finish."""
 
     stream: Text = Field(default="ascension:reports", description="Key of the stream.")
-    max_length: AtLeastOne = Field(
-        default=1_000_000, description="Reports that the stream keeps, approximately."
-    )
     window_s: PositiveDuration = Field(
-        default=300.0, description="Window of processing times, waits and arrival rates."
+        default=300.0,
+        description="Window of processing times, waits and arrival rates; at least `60s`, since "
+        "reports are counted by the minute.",
     )
+
+    @field_validator("window_s")
+    @classmethod
+    def _at_least_a_minute(cls, window_s: float) -> float:
+        if window_s < _MINUTE_S:
+            raise refusal(
+                "is shorter than the minutes that reports are counted by", right="write 60s or more"
+            )
+        return window_s
 
 
 class Publish(Section):
@@ -483,7 +502,7 @@ class Config(Section):
     """Configuration of ascension-scaler: queues, fleets, and how the daemon runs."""
 
     version: Literal[1] = Field(description="Version of this format: 1.")
-    environment: Annotated[Text, Field(max_length=255)] = Field(
+    environment: DimensionValue = Field(
         default="production", description="The dimension `Environment` of every metric."
     )
     redis: Redis = Field(examples=['{url: "${REDIS_URL}"}'], description="The Redis server.")

@@ -178,3 +178,19 @@ def _namespace(written: str) -> str:
 
 
 Namespace = Annotated[str, AfterValidator(_namespace)]
+
+
+def _dimension_value(written: str) -> str:
+    """Source: CloudWatch API reference, Dimension: printable ASCII, not only white space. A datum
+    with any other value is refused, so all of them would be."""
+    if not (written.isascii() and written.isprintable() and written.strip()):
+        raise refusal(
+            "is no value that a CloudWatch dimension takes",
+            right="use printable ASCII characters, like production-eu",
+        )
+    return written
+
+
+DimensionValue = Annotated[
+    str, Field(min_length=1, max_length=255), AfterValidator(_dimension_value)
+]

@@ -106,6 +106,8 @@ def stabilization(desired: int, situation: Situation) -> Step:
 
     Source: Kubernetes HPA, "Stabilization window". A memory shorter than the scale-in window
     counts as one that wants what stands now: after a lost state nothing shrinks on a guess.
+    Remembered wishes hold a fleet up to the maximum of now at most, like the present one: a maximum
+    that was lowered is not outvoted by wishes above it.
     """
     behaviour, state = situation.spec.behaviour, situation.state
     window_s = (
@@ -120,6 +122,7 @@ def stabilization(desired: int, situation: Situation) -> Step:
         past=state.window,
         window_s=window_s,
         since_s=state.since_s,
+        most=situation.bounds.max,
     )
 
 
@@ -131,6 +134,7 @@ def stabilize(
     past: Sequence[WindowPoint],
     window_s: float,
     since_s: float = 0.0,
+    most: int | None = None,
 ) -> Step:
     """`desired` held back by the wishes of the last `window_s` seconds. See `stabilization`."""
     if desired == current or window_s <= 0:
@@ -143,6 +147,7 @@ def stabilize(
         return _limited("stabilization_window", desired, held, reason)
     highest = max((p.high for p in recent), default=desired)
     reason = f"wanted {highest} within the last {format_duration(window_s)}"
+    highest = highest if most is None else min(highest, most)
     if max(0.0, at_s - since_s) < window_s:
         highest = max(highest, current)
         reason = f"remembers less than {format_duration(window_s)} of wishes"
@@ -154,7 +159,9 @@ def rate_limit(desired: int, situation: Situation) -> Step:
     """At most so many workers, or percent of the fleet, per period.
 
     Source: Kubernetes HPA, scaling policies with selectPolicy Min: the size at the period's start
-    is the present one minus what this period's changes added; percents are rounded up.
+    is the present one minus what this period's changes added; percents are rounded up. Departure:
+    a scale-in never counts from below the present size. A growth that we recorded and that did not
+    happen (an unknown write), or that somebody undid, would let the fleet shrink faster.
     """
     behaviour, current = situation.spec.behaviour, situation.current
     if desired == current:
@@ -273,7 +280,7 @@ def _rate_edge(limit: RateLimit, situation: Situation, *, outward: bool) -> int:
         for c in situation.state.changes
         if max(0.0, situation.at_s - c.at_s) < limit.period_s
     )
-    start = max(0, current - changed)
+    start = max(0 if outward else current, current - changed)
     if limit.workers is not None:
         step = limit.workers
     else:

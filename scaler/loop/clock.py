@@ -13,13 +13,16 @@ from collections.abc import Mapping
 from scaler.model.errors import ConfigError
 
 CLOCK_VARIABLE = "ASCENSION_CLOCK"
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class SystemClock:
     """Steady time anchored to the wall clock at construction; sped up by `speed` from `real_s`.
 
-    `now_s` follows the monotonic clock, so it neither goes back nor jumps; `wall_s` follows the
-    system's wall clock, jumps included.
+    `now_s` follows the monotonic clock, so it neither goes back nor is it set by anybody. Where
+    the system has one (Linux: CLOCK_BOOTTIME) it is the monotonic clock that counts the time of a
+    suspended machine too: what was read before is old afterwards. `wall_s` follows the system's
+    wall clock, jumps included.
     """
 
     def __init__(
@@ -28,11 +31,11 @@ class SystemClock:
         self.speed = speed
         self._real_s = real_s
         self._virtual_s = real_s if virtual_s is None else virtual_s
-        self._steady_offset_s = time.time() - time.monotonic()
+        self._steady_offset_s = time.time() - _elapsed_s()
 
     def now_s(self) -> float:
         """Steady Unix seconds."""
-        return self.shown_at(time.monotonic() + self._steady_offset_s)
+        return self.shown_at(_elapsed_s() + self._steady_offset_s)
 
     def wall_s(self) -> float:
         """The wall clock in Unix seconds."""
@@ -49,6 +52,11 @@ class SystemClock:
     def spelled(self) -> str:
         """The value of ASCENSION_CLOCK that gives another process this very clock."""
         return f"{self.speed!r}@{self._real_s!r}={self._virtual_s!r}"
+
+
+def _elapsed_s() -> float:
+    """Seconds since some fixed moment, never going back."""
+    return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
 
 
 def clock_from_environment(environ: Mapping[str, str] = os.environ) -> SystemClock:

@@ -50,8 +50,13 @@ class FleetController:
             elif intent is not None:
                 outcome = Outcome(kind="refused", reason="the intent could not be written")
                 await ports.store.begin(self.spec.name, intent, epoch=ports.lease.epoch)
-                outcome = Outcome(kind="unknown", reason="interrupted")  # until the answer is here
-                outcome = await ports.target.apply(intent.change)
+                late_s = ports.clock.now_s() - now_s
+                if late_s > self.spec.stale_after_s:  # the process stood still, say
+                    reason = f"it was decided {late_s:.0f} s ago, on readings that are stale by now"
+                    outcome = Outcome(kind="refused", reason=reason)
+                else:  # unknown until the answer is here
+                    outcome = Outcome(kind="unknown", reason="interrupted")
+                    outcome = await ports.target.apply(intent.change)
         finally:
             if intent is not None:
                 self.state = state.after(intent, outcome)

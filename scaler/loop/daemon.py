@@ -33,7 +33,9 @@ FLUSH_S = 3.0
 """How long the last flush may take, so that both together stay under 10 s."""
 
 WATCH_S = 2.0
+RESTART_FIRST_S = 1.0
 RESTART_MAX_S = 30.0
+RAN_WELL_S = 60.0
 COLLECT_S = 1.0
 YOUNG_OBJECTS = 10_000
 """Garbage is collected each `COLLECT_S`, a fraction of a millisecond when little happened, and not
@@ -169,16 +171,19 @@ class Daemon:
                     self._operator.reload_failed(error)
 
     async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a service; when it fails, say so and start it again, ever more slowly."""
-        pause_s = 1.0
+        """Run a service; when it fails, say so and start it again: ever more slowly while it fails
+        again and again, soon after it has run well for a while."""
+        clock = asyncio.get_running_loop()
+        pause_s = 0.0
         while True:
+            began_s = clock.time()
             try:
                 await run()
                 return
             except Exception as error:  # noqa: BLE001 - one failing part stops nothing else
                 self._operator.service_failed(name, error)
+            pause_s = restart_pause_s(pause_s, ran_s=clock.time() - began_s)
             await asyncio.sleep(pause_s)
-            pause_s = min(RESTART_MAX_S, pause_s * 2)
 
     async def _watch_files(self) -> None:
         seen = self._fingerprint()
@@ -201,6 +206,13 @@ class Daemon:
         loop.add_signal_handler(signal.SIGTERM, self.stop, "SIGTERM")
         loop.add_signal_handler(signal.SIGINT, self.stop, "SIGINT")
         loop.add_signal_handler(signal.SIGHUP, self.reload)
+
+
+def restart_pause_s(before_s: float, *, ran_s: float) -> float:
+    """The pause before a failed service starts again, after one of `before_s` (0: none yet)."""
+    if before_s == 0 or ran_s >= RAN_WELL_S:
+        return RESTART_FIRST_S
+    return min(RESTART_MAX_S, before_s * 2)
 
 
 def _set_aside_what_lasts() -> None:

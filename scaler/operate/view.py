@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from metrics.publish.prometheus import Metrics
 from scaler.api.app import Check, Health
+from scaler.decide.derive import fresh
 from scaler.loop.board import LiveBoard
 from scaler.loop.clock import SystemClock
 from scaler.loop.fleet import FleetLoop
-from scaler.model.readings import Missing, QueueReading
-from scaler.model.spec import JsonValue
+from scaler.model.readings import Capacity, Missing, QueueReading, QueueSample
+from scaler.model.spec import FleetSpec, JsonValue
 from scaler.operate.explain import Explanation
 from scaler.record.timeline import Timeline
 
@@ -22,7 +23,8 @@ Past = Callable[[str, int, float | None], Awaitable[list[Explanation]]]
 
 @dataclass(kw_only=True)
 class DaemonView:
-    """Reads the daemon's parts; the composition keeps `fleets` and `queues` current."""
+    """Reads the daemon's parts; the composition keeps `fleets`, `queues` and `stale_after_s`
+    (when a reading counts as missing, where a fleet says nothing of its own) current."""
 
     version: str
     environment: str
@@ -35,8 +37,10 @@ class DaemonView:
     reload_error: Callable[[], str]
     publish_lag_s: Callable[[], float]
     conflicts: Callable[[], Mapping[str, Sequence[str]]]
+    attainment: Callable[[FleetSpec], float | Missing]
     fleets: Sequence[FleetLoop] = ()
     queues: Sequence[str] = ()
+    stale_after_s: float = 60.0
     beat_at_s: float = 0.0
     started_at_s: float = field(default=0.0)
 
@@ -47,11 +51,10 @@ class DaemonView:
     def metrics(self, accept: str) -> tuple[bytes, str]:
         now_s = self.clock.now_s()
         for name in self.queues:
-            self.registry.queue(
-                name, self.board.queue(name, at_s=now_s, since_s=now_s).latest.value
-            )
+            self.registry.queue(name, self._sample(name, now_s=now_s))
         for fleet in self.fleets:
-            self.registry.capacity(fleet.name, self.board.capacity(fleet.name, at_s=now_s).value)
+            self.registry.capacity(fleet.name, self._capacity(fleet, now_s=now_s))
+            self.registry.attainment(fleet.name, self.attainment(fleet.controller.spec))
         return self.registry.page(accept)
 
     def health(self) -> Health:
@@ -62,12 +65,12 @@ class DaemonView:
         error = self.reload_error()
         checks = [Check(name="config", ok=not error, reason=error or "accepted")]
         now_s = self.clock.now_s()
-        for name in self.queues:
-            latest = self.board.queue(name, at_s=now_s, since_s=now_s).latest
-            checks.append(_check(f"queue.{name}", latest.value, "read"))
+        checks += [
+            _check(f"queue.{name}", self._sample(name, now_s=now_s), "read") for name in self.queues
+        ]
         for fleet in self.fleets:
-            reading = self.board.capacity(fleet.name, at_s=now_s)
-            checks.append(_check(f"target.{fleet.name}", reading.value, "described"))
+            seen = self._capacity(fleet, now_s=now_s)
+            checks.append(_check(f"target.{fleet.name}", seen, "described"))
             told = "taken up" if fleet.taken_up else "its state cannot be read yet"
             checks.append(Check(name=f"state.{fleet.name}", ok=fleet.taken_up, reason=told))
         lag_s = self.publish_lag_s()
@@ -107,6 +110,15 @@ class DaemonView:
             return None
         return [e.record() for e in reversed(await self.past(fleet, last, at_s))]
 
+    def _sample(self, queue: str, *, now_s: float) -> QueueSample | Missing:
+        latest = self.board.queue(queue, at_s=now_s, since_s=now_s).latest
+        return fresh(latest, stale_after_s=self.stale_after_s)
+
+    def _capacity(self, fleet: FleetLoop, *, now_s: float) -> Capacity | Missing:
+        """As the fleet's decisions see it: what stood there once is not shown."""
+        reading = self.board.capacity(fleet.name, at_s=now_s)
+        return fresh(reading, stale_after_s=fleet.controller.spec.stale_after_s)
+
     def _fleet(self, fleet: FleetLoop, *, now_s: float) -> JsonValue:
         spec = fleet.controller.spec
         reading = self.board.capacity(fleet.name, at_s=now_s)
@@ -133,8 +145,14 @@ class DaemonView:
             "capacity": capacity,
             "last_decision": newest[0].get("sentence"),
             "last_decision_at_s": newest[0].get("at_s"),
+            "objective": None if spec.objective is None else str(spec.objective),
+            "attainment_ratio": _ratio(self.attainment(spec)),
             "conflicts": list(self.conflicts().get(fleet.name, ())),
         }
+
+
+def _ratio(value: float | Missing) -> JsonValue:
+    return {"missing": value.reason} if isinstance(value, Missing) else round(value, 4)
 
 
 def _check(name: str, value: object, good: str) -> Check:

@@ -308,6 +308,42 @@ async def test_it_stops_gracefully_and_leaves_the_signals_alone(view):
         await asyncio.to_thread(socket.create_connection, server.address, 5)
 
 
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nhost: x\r\n"])
+async def test_silent_connections_do_not_keep_health_checks_out(view, said):
+    """As many as it takes at once, each without a whole request."""
+    made = HttpServer.bind(create_app(view), "127.0.0.1:0", ask_within_s=0.1)
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(made.run(stop))
+        silent = [socket.create_connection(made.address) for _ in range(100)]
+        try:
+            for connection in silent:
+                connection.sendall(said)
+            async with asyncio.timeout(10):
+                while (await get(made, "/healthz"))[0] != 200:
+                    await asyncio.sleep(0.01)
+        finally:
+            for connection in silent:
+                connection.close()
+            stop.set()
+
+
+async def test_an_open_connection_that_asks_now_and_then_is_kept(view):
+    made = HttpServer.bind(create_app(view), "127.0.0.1:0", ask_within_s=0.05)
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(made.run(stop))
+        reader, writer = await asyncio.open_connection(*made.address)
+        for _ in range(3):
+            writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            await reader.readuntil(b"limit_s")
+            await reader.readline()
+            await asyncio.sleep(0.2)
+        writer.close()
+        stop.set()
+
+
 async def test_cancelling_it_frees_the_address_too(view):
     server = HttpServer.bind(create_app(view), "127.0.0.1:0")
     running = asyncio.create_task(server.run(asyncio.Event()))

@@ -254,6 +254,14 @@ def test_rate_limit_counts_what_this_period_already_added():
     assert decided(10, current=6, behaviour=behaviour, state=past).desired == 10
 
 
+def test_a_growth_that_never_happened_does_not_let_the_fleet_shrink_faster():
+    unknown = ChangeRecord(at_s=AT_S - 20, before=10, after=14)
+    state = replace(OLD, changes=(unknown,))
+    for limit in (RateLimit(period_s=60, workers=1), RateLimit(period_s=60, percent=10.0)):
+        behaviour = replace(BRISK, rates_in=(limit,))
+        assert decided(2, current=10, behaviour=behaviour, state=state).desired == 9
+
+
 def test_of_several_rate_limits_the_tightest_holds_in_each_direction():
     behaviour = replace(
         BRISK,
@@ -326,6 +334,24 @@ def test_a_fleet_above_its_maximum_comes_down_only_like_any_scale_in():
     assert decided(12, current=12, scale_in="hold").desired == 12
     assert decided(12, current=12, waiting=Missing("down")).desired == 12
     assert decided(15, current=12).desired == 10
+
+
+@pytest.mark.parametrize("by_schedule", [False, True])
+def test_a_busy_fleet_above_a_lowered_maximum_comes_down_to_it(by_schedule: bool):
+    windowed = replace(BRISK, stabilization_in_s=300.0)
+    spec = spec_of(bounds=Bounds(min=2, max=10 if by_schedule else 5), behaviour=windowed)
+    policies = [
+        ScriptedPolicy(8),
+        ScriptedPolicy(None, name="night", high=5 if by_schedule else None),
+    ]
+    current, state = 9, replace(OLD, since_s=AT_S)
+    for tick in range(40):
+        at_s = AT_S + 10 * tick
+        snapshot = snapshot_of(100, at_s=at_s, current=current)
+        decision, state = decide(spec, policies, snapshot, state)
+        assert decision.desired == (9 if at_s < AT_S + 300 else 5)
+        assert decision.desired is not None
+        current = decision.desired
 
 
 def test_schedules_narrow_the_bounds_and_never_widen_them():

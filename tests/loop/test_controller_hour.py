@@ -193,6 +193,26 @@ def test_a_stale_epoch_is_refused_before_aws_hears_of_it():
     assert world.desired == 2
 
 
+@pytest.mark.parametrize(("stood_still_s", "desired"), [(60.0, 7), (61.0, 2)])
+def test_a_decision_that_has_grown_stale_before_its_write_is_not_written(stood_still_s, desired):
+    """The process is stopped between deciding and writing, and goes on minutes later."""
+
+    class Suspended(World):
+        async def begin(self, fleet: str, intent: Intent, *, epoch: int) -> None:
+            await super().begin(fleet, intent, epoch=epoch)
+            self.at_s += stood_still_s
+
+    world = Suspended(waiting=50)
+    fleet = controller(world)
+    run_inline(fleet.tick())
+
+    assert world.desired == desired
+    if desired == 2:
+        assert world.records[-1][1].kind == "refused"
+        assert "61 s ago" in world.records[-1][1].reason
+        assert fleet.state.changes == (), "nothing was written, so no cooldown runs"
+
+
 def test_a_target_that_raises_is_recorded_as_unknown_and_starts_the_cooldown():
     class Broken(World):
         async def apply(self, change: Change) -> Outcome:

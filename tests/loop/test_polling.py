@@ -5,6 +5,8 @@ implement the ports and count; every wait is for a condition with a deadline.
 """
 
 import asyncio
+import sys
+import time
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -304,3 +306,16 @@ def test_steady_time_never_goes_back():
     clock = SystemClock(speed=1000.0)
     times = [clock.now_s() for _ in range(1000)]
     assert times == sorted(times)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has CLOCK_BOOTTIME")
+def test_steady_time_counts_a_suspended_machine_and_no_step_of_the_wall_clock(monkeypatch):
+    booted_s, wall_s = 5_000.0, 1_767_225_600.0
+    monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: booted_s}.__getitem__)
+    monkeypatch.setattr(time, "time", lambda: wall_s)
+    clock = SystemClock()
+    monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: booted_s + 300}.__getitem__)
+    for step_s in (-3600.0, 0.0, 3600.0):
+        monkeypatch.setattr(time, "time", lambda step_s=step_s: wall_s + 300 + step_s)
+        assert clock.now_s() == wall_s + 300
+        assert clock.wall_s() == wall_s + 300 + step_s

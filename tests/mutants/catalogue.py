@@ -93,7 +93,7 @@ _ALL = [
     Mutant(
         "rate-counts-nothing",
         _GUARDRAILS,
-        "start = max(0, current - changed)",
+        "start = max(0 if outward else current, current - changed)",
         "start = current",
         f"{_GUARDRAIL_TESTS}::test_rate_limit_counts_what_this_period_already_added",
     ),
@@ -110,6 +110,27 @@ _ALL = [
         "        if self.intent is not None:\n",
         "        if False:\n",
         f"{_HOUR}::test_an_intent_left_by_a_crash_counts_as_done_so_that_its_cooldown_runs",
+    ),
+    Mutant(
+        "unknown-growth-lets-shrink",
+        _GUARDRAILS,
+        "max(0 if outward else current, current - changed)",
+        "max(0, current - changed)",
+        f"{_GUARDRAIL_TESTS}::test_a_growth_that_never_happened_does_not_let_the_fleet_shrink_faster",
+    ),
+    Mutant(
+        "wishes-outvote-the-maximum",
+        _GUARDRAILS,
+        "highest if most is None else min(highest, most)",
+        "highest",
+        f"{_GUARDRAIL_TESTS}::test_a_busy_fleet_above_a_lowered_maximum_comes_down_to_it",
+    ),
+    Mutant(
+        "stale-decision-written",
+        "scaler.loop.controller",
+        "if late_s > self.spec.stale_after_s:",
+        "if False:",
+        f"{_HOUR}::test_a_decision_that_has_grown_stale_before_its_write_is_not_written",
     ),
     Mutant(
         "write-before-intent",

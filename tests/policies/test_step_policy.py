@@ -354,6 +354,43 @@ def test_simple_scaling_waits_for_the_activity_and_then_the_cooldown(settled_sin
     assert policy.recommend(polled, None)[0].desired == (7 if free else 5)
 
 
+def ticked(policy, state, at_s, *, settled_since_s, changes, in_service=5, desired=5, waiting=60):
+    """One tick after a second in which so many jobs waited; state goes through JSON."""
+    seen = view(
+        at_s,
+        desired=desired,
+        in_service=in_service,
+        queues={"videos": points([(at_s - 1, waiting)])},
+        settled_since_s=settled_since_s,
+        changes=changes,
+    )
+    recommendation, state = policy.recommend(seen, state)
+    return recommendation, json.loads(json.dumps(state))
+
+
+def test_a_cooldown_that_has_passed_does_not_begin_again_when_the_fleet_settles_anew():
+    """A new daemon sees it settled since its start; a worker that is replaced unsettles it."""
+    policy, ours = built("step", **SIMPLE, period="1s"), (change(1320.0, 3, 5, "step"),)
+    early, state = ticked(policy, None, 1600.0, settled_since_s=1500.0, changes=ours)
+    restarted, state = ticked(policy, state, 90_000.0, settled_since_s=89_990.0, changes=ours)
+    replacing, state = ticked(policy, state, 90_060.0, settled_since_s=None, changes=ours)
+    replaced, state = ticked(policy, state, 90_120.0, settled_since_s=90_110.0, changes=ours)
+
+    assert [early.desired, restarted.desired, replacing.desired, replaced.desired] == [5, 7, 5, 7]
+
+
+def test_a_scale_in_is_complete_when_its_worker_is_gone_not_when_it_is_asked_for():
+    policy, ours = built("step", **SIMPLE, period="1s"), (change(1320.0, 5, 4, "step"),)
+    stands = {"desired": 4, "changes": ours}
+    _, state = ticked(policy, None, 1325.0, settled_since_s=1321.0, in_service=5, **stands)
+    _, state = ticked(policy, state, 1400.0, settled_since_s=None, in_service=4, **stands)
+    _, state = ticked(policy, state, 1510.0, settled_since_s=1500.0, in_service=4, **stands)
+    before, state = ticked(policy, state, 1799.0, settled_since_s=1500.0, in_service=4, **stands)
+    after_it, state = ticked(policy, state, 1800.0, settled_since_s=1500.0, in_service=4, **stands)
+
+    assert [before.desired, after_it.desired] == [4, 6]
+
+
 def test_simple_scaling_takes_a_failed_launch_for_a_completed_activity():
     world = {
         "desired": 5,

@@ -359,6 +359,16 @@ async def test_it_backs_off_further_with_each_failure(stub, publisher, time_):
     assert len(stub.requests) == 9
 
 
+async def test_a_clock_that_is_set_back_does_not_hold_the_data_back(stub, publisher, time_):
+    stub.answer = lambda values: DOWN
+    publisher.offer(numbered(1))
+    assert (await publisher.flush()).retry_after_s > 0
+    stub.answer = lambda values: OK
+    time_.at_s -= 3600
+
+    assert (await publisher.flush()).sent == 1
+
+
 async def test_shutdown_tries_once_more_in_spite_of_the_back_off(stub, publisher):
     stub.answer = lambda values: THROTTLED
     publisher.offer(numbered(1))

@@ -10,8 +10,8 @@ job per worker, and so causes exactly one SetDesiredCapacity. Trials are further
 `debounce` of this configuration (0.1 s): what is measured is the first push after a quiet time.
 
 The polling part runs the same daemon on a server that sends no notifications, with `poll: 500ms`
-and `tick: 1s`. A push then waits for the next poll and that poll for the next tick, so these two
-settings and nothing else make its figure.
+and `tick: 1s`. A push then waits for the next poll, which wakes the fleet when it finds the queue
+grown, so the first of these settings and nothing else makes its figure.
 
 A reaction of the daemon waits eight times for another process or thread to be scheduled, the floor
 three times; so whatever else runs on the machine shows in p99, and more in the daemon's. On Linux

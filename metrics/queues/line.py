@@ -82,6 +82,8 @@ class Line:
         except BaseException:
             await self.close()
             raise
+        # Every exchange is limited by its caller; redis-py's costs a task each before 3.12.
+        connection.socket_timeout = None
         self._stream = stream_of(connection)
         self._parser = hiredis.Reader(protocolError=InvalidResponse, notEnoughData=_INCOMPLETE)
 
@@ -92,7 +94,10 @@ class Line:
             await connection.disconnect(nowait=True)
 
     async def send(self, commands: bytes) -> None:
-        """Send packed commands; their replies come by `receive`. Raises: `LINE_ERRORS`."""
+        """Send packed commands; their replies come by `receive`.
+
+        The caller sets the limit of time. Raises: `LINE_ERRORS`.
+        """
         try:
             # The users of a line prove its health themselves: no PING ahead of the commands.
             connection = self._open_connection()

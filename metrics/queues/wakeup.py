@@ -119,6 +119,10 @@ class WakeupWatcher:
                 self._say("wakeups_lost", queues=tuple(names), reason=reason, until_then="polling")
             await asyncio.sleep(backoff.compute(failures))
 
+    async def _send(self, line: Line, commands: Sequence[Command]) -> None:
+        async with asyncio.timeout(self._timeout_s):
+            await line.send(_plain(commands))
+
     async def _exchange(
         self, line: Line, commands: Sequence[Command], *, longer_s: float = 0.0
     ) -> list[object]:
@@ -197,7 +201,7 @@ class WakeupWatcher:
         }
         # One command per channel: a refused channel is one reply, like a granted one. Messages
         # come in between, so from here on every reply is sorted by what it is.
-        await line.send(_plain([("SUBSCRIBE", channel) for channel in channels]))
+        await self._send(line, [("SUBSCRIBE", channel) for channel in channels])
         unanswered = deque(channels)
         pinged = False
         while True:
@@ -205,7 +209,7 @@ class WakeupWatcher:
             if not messages:
                 if pinged:
                     raise TimeoutError
-                await line.send(_plain([("PING",)]))
+                await self._send(line, [("PING",)])
                 pinged = True
                 continue
             pinged = False

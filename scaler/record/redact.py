@@ -7,6 +7,7 @@ key, credentials within a URL, and values assigned to a telling name within a te
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 from scaler.model.spec import JsonValue
@@ -54,6 +55,9 @@ def redact_text(text: str) -> str:
 
 
 def _redact(value: object, depth: int) -> JsonValue:
+    kind = type(value)
+    if kind is dict or kind is list:  # never secrets themselves: spare them the dear question
+        return _redact_members(value, depth)
     match value:
         case None | bool() | int():
             return value
@@ -63,8 +67,14 @@ def _redact(value: object, depth: int) -> JsonValue:
             return redact_text(value)
         case _Secret():
             return MASK
-        case _ if depth == 0:
-            return "…"
+        case _:
+            return _redact_members(value, depth)
+
+
+def _redact_members(value: object, depth: int) -> JsonValue:
+    if depth == 0:
+        return "…"
+    match value:
         case Mapping():
             return {str(key): _under(str(key), member, depth - 1) for key, member in value.items()}
         case list() | tuple() | set() | frozenset():
@@ -73,10 +83,15 @@ def _redact(value: object, depth: int) -> JsonValue:
             return redact_text(str(value))
 
 
+@lru_cache(maxsize=1024)  # a record has the same few dozen keys each time
+def _is_telling(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
+
+
 def _under(key: str, value: object, depth: int) -> JsonValue:
     """Text under a telling key is masked. Numbers and mappings are not: a queue may well be named
     `password-reset`, and its depth is no secret."""
-    if not _SECRET_KEY.search(key):
+    if not _is_telling(key):
         return _redact(value, depth)
     match value:
         case str() | bytes():

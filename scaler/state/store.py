@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import InvalidResponse, NoScriptError
 
 from scaler.model.errors import LeaseLostError, UnreachableError
 from scaler.model.state import STATE_VERSION, FleetState, Intent
 from scaler.state.codec import UnreadableError, decode, encode
 from scaler.state.files import FileThread, file_stem, only_writer, replace_file
-from scaler.state.redis_link import asking_redis, fleet_key, raw_replies
+from scaler.state.redis_link import HeldConnections, asking_redis, fleet_key, raw_replies
 
 
 class CorruptStateError(UnreachableError):
@@ -215,6 +215,7 @@ class RedisStore:
 
     def __init__(self, client: Redis) -> None:
         self._client = raw_replies(client)
+        self._held = HeldConnections(client)  # AWS hears of a change only after `begin`
 
     async def claim(self, fleet: str) -> int:
         """The next epoch. A retry after a lost answer may skip one; epochs only have to grow."""
@@ -253,8 +254,10 @@ class RedisStore:
     async def _write(self, fleet: str, field: str, content: bytes, epoch: int) -> None:
         arguments = (fleet_key(fleet, "state"), fleet_key(fleet, "epoch"), epoch, field, content)
         try:
-            newer = int(await self._client.evalsha(_WRITE_SHA, 2, *arguments))
+            newer = await self._held.ask("EVALSHA", _WRITE_SHA, 2, *arguments)
         except NoScriptError:  # a server that has not seen it yet, or has been restarted
-            newer = int(await self._client.eval(_WRITE_IF_NEWEST, 2, *arguments))
+            newer = await self._held.ask("EVAL", _WRITE_IF_NEWEST, 2, *arguments)
+        if not isinstance(newer, int):
+            raise InvalidResponse(f"the script answered {newer!r}")
         if newer:
             raise _lease_lost(fleet, epoch=epoch, newer=newer)

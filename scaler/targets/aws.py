@@ -218,7 +218,11 @@ class AwsConnections:
 
     @property
     def _write(self) -> Config:
-        return self.config(attempts=self.settings.write_attempts)
+        """Without botocore's look at the types of parameters: mypy has checked those of our few
+        writes, and AWS checks their values."""
+        return self.config(attempts=self.settings.write_attempts).merge(
+            Config(parameter_validation=False)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,10 +323,13 @@ class AwsCalls:
 
     async def _answer(self, call: Callable[[], T], *, attempts: int, write: bool) -> T | Trouble:
         deadline_s = self._settings.deadline_s(attempts)
-        future = self._submit(call)
+        future: Future[T] = Future()
+        answer = asyncio.wrap_future(future)
         try:
             async with asyncio.timeout(deadline_s):
-                return await asyncio.wrap_future(future)
+                # Last of all: until this thread rests, the other one waits for the interpreter.
+                self._submit(call, future)
+                return await answer
         except TimeoutError:
             if future.cancel():  # still waiting for a thread: now it never begins
                 return Trouble(
@@ -334,9 +341,7 @@ class AwsCalls:
         except _FAULTS as error:
             return trouble_of(error, write=write)
 
-    def _submit(self, call: Callable[[], T]) -> "Future[T]":
-        future: Future[T] = Future()
-
+    def _submit(self, call: Callable[[], T], future: "Future[T]") -> None:
         def work() -> None:
             if not future.set_running_or_notify_cancel():
                 return
@@ -355,7 +360,6 @@ class AwsCalls:
             )
             self._threads.append(thread)
             thread.start()
-        return future
 
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:

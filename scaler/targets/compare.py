@@ -142,4 +142,6 @@ class ComparedCount:
 
     def _standing(self, look: Look) -> Capacity:
         stands = believed(look.capacity.desired, asked_at_s=look.asked_at_s, writes=self._writes)
+        if stands == look.capacity.desired:
+            return look.capacity
         return replace(look.capacity, desired=stands)

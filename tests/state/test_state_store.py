@@ -362,6 +362,62 @@ async def test_a_server_that_forgot_the_script_is_told_again(client: redis.async
     assert await store.load(FLEET) == later
 
 
+async def connections_named(client: redis.asyncio.Redis, name: str) -> int:
+    return sum(each["name"] == name for each in await client.client_list())
+
+
+async def test_a_connection_that_the_server_dropped_costs_no_write(
+    client: redis.asyncio.Redis, redis_server: RedisServer
+) -> None:
+    store = RedisStore(client)
+    await store.commit(STATE, epoch=1)
+    async with client_of(redis_server.port) as other:
+        await other.client_kill_filter(_type="normal", skipme=True)
+    await store.begin(FLEET, Intent(change=CHANGE, at_s=1.0), epoch=1)
+
+    assert await store.load(FLEET) == replace(STATE, intent=Intent(change=CHANGE, at_s=1.0))
+
+
+async def test_a_write_that_was_given_up_answers_no_other(
+    client: redis.asyncio.Redis, redis_server: RedisServer
+) -> None:
+    store = RedisStore(client)
+    await store.commit(STATE, epoch=7)
+    async with client_of(redis_server.port) as other:
+        await other.client_pause(5000, all=False)  # writes wait
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await store.commit(replace(STATE, seen_s=2.0), epoch=7)  # would answer 0
+        await other.client_unpause()
+
+    with pytest.raises(LeaseLostError, match="epoch 7 has begun"):
+        await store.begin(FLEET, Intent(change=CHANGE, at_s=1.0), epoch=6)
+
+
+async def test_writes_of_many_fleets_at_once_each_get_their_own_answer(
+    client: redis.asyncio.Redis,
+) -> None:
+    store = RedisStore(client)
+    states = [replace(STATE, fleet=f"fleet-{number}") for number in range(20)]
+    for _ in range(3):
+        await asyncio.gather(*(store.commit(state, epoch=1) for state in states))
+
+    assert [await store.load(state.fleet) for state in states] == states
+
+
+async def test_closing_the_client_closes_the_connections_that_are_held(
+    client: redis.asyncio.Redis, redis_server: RedisServer
+) -> None:
+    async with redis.asyncio.Redis(port=redis_server.port, client_name="held") as own:
+        store = RedisStore(own)
+        await asyncio.gather(store.commit(STATE, epoch=1), store.commit(STATE, epoch=1))
+        assert await connections_named(client, "held") == 2
+
+    async with asyncio.timeout(5):
+        while await connections_named(client, "held"):
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("field", ["state", "intent"])
 async def test_a_corrupt_field_never_reads_as_nothing(
     client: redis.asyncio.Redis, field: str

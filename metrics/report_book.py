@@ -145,11 +145,10 @@ class Book:
         if self.since_s is None:
             return Missing("no worker has reported")
         first = math.ceil((now_s - window_s) / self.minute_s)
-        minutes = [minute for index, minute in self.window.items() if index >= first]
-        processing, wait = Sketch(), Sketch()
+        minutes = self._minutes(now_s, window_s=window_s)
+        processing, wait = Sketch(), self.waits(now_s, window_s=window_s)
         for minute in minutes:
             processing.merge(minute.processing)
-            wait.merge(minute.wait)
         span = f"in the last {window_s:g} s"
         began_s = max(first * self.minute_s, min(self.since_s, now_s - self.minute_s))
         return WorkerStats(
@@ -164,12 +163,17 @@ class Book:
 
     def waits(self, now_s: float, *, window_s: float) -> Sketch:
         """Waits of the jobs that started in the window."""
-        first = math.ceil((now_s - window_s) / self.minute_s)
         waits = Sketch()
-        for index, minute in self.window.items():
-            if index >= first:
-                waits.merge(minute.wait)
+        for minute in self._minutes(now_s, window_s=window_s):
+            waits.merge(minute.wait)
         return waits
+
+    def _minutes(self, now_s: float, *, window_s: float) -> list[Minute]:
+        """The window's minutes. After the clock went back, those it has yet to reach again are not
+        in it: their jobs were counted when it showed that time before."""
+        first = math.ceil((now_s - window_s) / self.minute_s)
+        last = math.floor((now_s + MAX_AHEAD_S) / self.minute_s)
+        return [minute for index, minute in self.window.items() if first <= index <= last]
 
     def has_closed(self, now_s: float) -> bool:
         return any(self._is_closed(index, now_s) for index in self.unpublished)

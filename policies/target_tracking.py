@@ -121,16 +121,22 @@ class TargetTrackingPolicy(Policy):
         desired, why = self._size(waiting + running, view.capacity.desired)
         jobs = f"{counted(waiting + running, 'job')} ({waiting} waiting, {running} in flight)"
         if not self.counts_in_flight:
-            jobs = f"{waiting} waiting jobs"
+            jobs = counted(waiting, "waiting job")
         return self._answer(desired, f"{jobs} {why}", inputs), None
 
     def _from_waiting_only(self, view: View, waiting: int, unknown: Missing) -> Recommendation:
-        """Without jobs in flight, demand is at least `waiting`: good for growing, not shrinking."""
+        """Without jobs in flight, demand is at least `waiting`: good for growing, not shrinking.
+
+        It then wants what stands and does not abstain, so that no policy beside it shrinks the
+        fleet under jobs that nobody can count.
+        """
         inputs = self._inputs(view, waiting, None)
         desired, why = self._size(waiting, view.capacity.desired)
-        reason = f"{waiting} waiting jobs {why}; jobs in flight are unknown: {unknown.reason}"
+        jobs = counted(waiting, "waiting job")
+        reason = f"{jobs} {why}; jobs in flight are unknown: {unknown.reason}"
         if desired < view.capacity.desired:
-            return self._answer(None, f"{reason}; no scale-in without them", inputs)
+            stay = view.capacity.desired
+            return self._answer(stay, f"{reason}; no scale-in without them", inputs)
         return self._answer(desired, reason, inputs)
 
     def _size(self, demand: int, current: int) -> tuple[int, str]:

@@ -9,9 +9,10 @@ from metrics.queues.base import QueueSource
 from metrics.queues.list import ListQueue
 from metrics.queues.sorted_set import SortedSetQueue
 from metrics.queues.stream import StreamQueue
-from metrics.redis_client import RedisSettings
+from metrics.redis_client import RedisSettings, connect
 from scaler import __version__
 from scaler.config import schema
+from scaler.model.errors import ConfigError
 from scaler.model.ports import Target
 from scaler.operate.conflict_watch import Finder
 from scaler.record.sentry import ErrorReports
@@ -63,6 +64,24 @@ def redis_settings(redis: schema.Redis) -> RedisSettings:
         ca_file=str(redis.ca_file) if redis.ca_file else None,
         retries=1,
     )
+
+
+def redis_client(redis: schema.Redis) -> Redis:
+    """The client of the configured server, not yet connected.
+
+    Raises: ConfigError when the URL has options that no connection takes.
+    """
+    try:
+        client = connect(redis_settings(redis))
+        # made, not opened: it is what reads the options
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py has none
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            "redis.url cannot be used",
+            why=f"{error}",
+            fix="remove what stands after ? in it, or correct it",
+        ) from None
+    return client
 
 
 def aws_settings(aws: schema.Aws) -> AwsSettings:

@@ -23,7 +23,6 @@ from metrics.publish.stack import StackPublisher
 from metrics.queues.base import QueueSource
 from metrics.queues.poll import QueuePoller
 from metrics.queues.wakeup import WakeupWatcher
-from metrics.redis_client import connect
 from metrics.reports import ReportReader
 from metrics.sketch import Sketch
 from policies.base import Policy
@@ -37,7 +36,7 @@ from scaler.compose.adapters import (
     error_reports,
     log_backend,
     queue_source,
-    redis_settings,
+    redis_client,
     state_store,
 )
 from scaler.config import schema
@@ -58,6 +57,7 @@ from scaler.model.readings import Missing
 from scaler.model.spec import FleetSpec, JsonValue
 from scaler.model.state import FleetState
 from scaler.operate.attainment import attainment
+from scaler.operate.check_watch import CheckWatch
 from scaler.operate.conflict_watch import ConflictWatch, Finder
 from scaler.operate.explain import Explanation, explain
 from scaler.operate.operator import Operator
@@ -79,6 +79,9 @@ Flush = Callable[[], Awaitable[None]]
 
 READ_REPORTS_S = 1.0
 BEAT_S = 1.0
+RELOAD_CHECK = "config"
+"""What `reload_failed` has said already."""
+
 DRY_RUN_KEEP = 1000
 
 
@@ -151,6 +154,7 @@ class Composition:
             started_at_s=clock.now_s(),
             beat_at_s=clock.now_s(),
         )
+        self._checks = CheckWatch(say=_say_check, count_error=self._metrics.error)
         self.server = HttpServer.bind(create_app(self.view), str(config.http.listen))
 
     def daemon(self) -> Daemon:
@@ -171,7 +175,7 @@ class Composition:
         policies = {name: build_policies(spec) for name, spec in specs.items()}
         sources = [queue_source(name, queue) for name, queue in config.queues.items()]
         connections = self._connections(config)
-        client = connect(redis_settings(config.redis))
+        client = redis_client(config.redis)
         fleets = self._fleets(config, specs, connections, client)
 
         # From here on nothing can be refused.
@@ -295,6 +299,7 @@ class Composition:
             ),
             clock=clock,
             tick_s=config.loop.tick_s,
+            home=(config.state, config.redis),
             take_up=partial(self._take_up, fleet.store),
             on_tick=lambda fleet_name, took_s: self._metrics.tick(fleet_name, took_s=took_s),
             on_error=self.operator.tick_failed,
@@ -398,9 +403,8 @@ class Composition:
         epoch = 0 if controller.spec.dry_run else await store.claim(name)
         state = await store.load(name)
         controller.ports = replace(controller.ports, lease=AlwaysHeld(epoch))
-        controller.state = (
-            FleetState(fleet=name, since_s=now_s) if state is None else state.resumed(at_s=now_s)
-        )
+        if state is not None:
+            controller.state = state.resumed(at_s=now_s)
         self._epochs[name] = epoch
         self._metrics.leader(name, held=not controller.spec.dry_run)
         _log.info("fleet_taken_up", fleet=name, epoch=epoch, remembered=state is not None)
@@ -438,6 +442,7 @@ class Composition:
     async def _beat(self) -> None:
         while True:
             self.view.beat()
+            self._checks.look(c for c in self.view.readiness() if c.name != RELOAD_CHECK)
             await asyncio.sleep(BEAT_S)
 
     async def _flush(self) -> None:
@@ -556,6 +561,11 @@ def _announce(loops: Iterable[FleetLoop], queues: Iterable[str]) -> None:
 def _say_wakeups(event: str, **facts: object) -> None:
     level = logging.INFO if event == "wakeups_restored" else logging.WARNING
     _log.log(level, event, **facts)
+
+
+def _say_check(event: str, component: str, reason: str) -> None:
+    level = logging.INFO if event == "ready_again" else logging.WARNING
+    _log.log(level, event, component=component, reason=reason)
 
 
 def _say_conflict(event: str, fleet: str, sentence: str) -> None:

@@ -19,12 +19,14 @@ from scaler.model.spec import (
 def fleet_specs(config: schema.Config) -> tuple[FleetSpec, ...]:
     """The fleets in the order of the file."""
     return tuple(
-        fleet_spec(name, fleet, stale_after_s=config.loop.stale_after_s)
+        fleet_spec(name, fleet, stale_after_s=config.loop.stale_after_s, tick_s=config.loop.tick_s)
         for name, fleet in config.fleets.items()
     )
 
 
-def fleet_spec(name: str, fleet: schema.Fleet, *, stale_after_s: float) -> FleetSpec:
+def fleet_spec(
+    name: str, fleet: schema.Fleet, *, stale_after_s: float, tick_s: float = 10.0
+) -> FleetSpec:
     """One fleet; `stale_after_s` is what holds where the fleet says nothing of its own."""
     target = fleet.target
     floor = isinstance(target, schema.EcsTarget) and target.mode == "floor"
@@ -41,6 +43,7 @@ def fleet_spec(name: str, fleet: schema.Fleet, *, stale_after_s: float) -> Fleet
         fallback=_fallback(fleet.fallback),
         boot_time_s=fleet.boot_time_s,
         stale_after_s=fleet.stale_after_s or stale_after_s,
+        tick_s=tick_s,
         dry_run=fleet.dry_run,
     )
 

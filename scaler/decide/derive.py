@@ -69,7 +69,7 @@ def _queue_view(reading: QueueReading, *, stale_after_s: float) -> QueueView:
     stats = fresh(reading.stats, stale_after_s=stale_after_s)
     return QueueView(
         waiting=sample if isinstance(sample, Missing) else sample.waiting,
-        in_flight=_in_flight(sample, stats),
+        in_flight=in_flight(sample, stats),
         delayed=sample if isinstance(sample, Missing) else sample.delayed,
         oldest_age_s=sample if isinstance(sample, Missing) else sample.oldest_age_s,
         points=reading.points,
@@ -80,7 +80,8 @@ def _queue_view(reading: QueueReading, *, stale_after_s: float) -> QueueView:
     )
 
 
-def _in_flight(sample: QueueSample | Missing, stats: WorkerStats | Missing) -> int | Missing:
+def in_flight(sample: QueueSample | Missing, stats: WorkerStats | Missing) -> int | Missing:
+    """The queue's own count; where it has none, what the workers' reports tell."""
     if isinstance(sample, Missing):
         return sample
     if isinstance(sample.in_flight, Missing) and not isinstance(stats, Missing):

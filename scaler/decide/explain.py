@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from scaler.decide.derive import in_flight
 from scaler.model.change import EndWorkers, Outcome
 from scaler.model.decision import Decision, Effect, Recommendation
-from scaler.model.readings import Missing
+from scaler.model.readings import Missing, QueueSample, WorkerStats
 from scaler.model.spec import JsonValue
 
 
@@ -46,7 +47,7 @@ def to_record(decision: Decision, outcome: Outcome, *, epoch: int = 0) -> dict[s
         "combined": decision.combined,
         "policy": ", ".join(decision.by) or None,
         "queues": {
-            name: _queue_record(queue.latest.value)
+            name: _queue_record(queue.latest.value, queue.stats.value)
             for name, queue in decision.snapshot.queues.items()
         },
         "recommendations": [_recommendation_record(r) for r in decision.recommendations],
@@ -82,14 +83,19 @@ def _effect_words(effect: Effect) -> str:
     return f"{name} {effect.before} → {effect.after} ({effect.reason})"
 
 
-def _queue_record(value: object) -> JsonValue:
-    if isinstance(value, Missing):
-        return {"missing": value.reason}
-    record: dict[str, JsonValue] = {}
-    for name in ("waiting", "in_flight", "delayed", "oldest_age_s"):
-        part = getattr(value, name, None)
-        record[name] = {"missing": part.reason} if isinstance(part, Missing) else part
-    return record
+def _queue_record(sample: QueueSample | Missing, stats: WorkerStats | Missing) -> JsonValue:
+    if isinstance(sample, Missing):
+        return {"missing": sample.reason}
+    return {
+        "waiting": sample.waiting,
+        "in_flight": _or_missing(in_flight(sample, stats)),
+        "delayed": sample.delayed,
+        "oldest_age_s": _or_missing(sample.oldest_age_s),
+    }
+
+
+def _or_missing(value: float | Missing) -> JsonValue:
+    return {"missing": value.reason} if isinstance(value, Missing) else value
 
 
 def _recommendation_record(recommendation: Recommendation) -> JsonValue:

@@ -26,13 +26,12 @@ def decide(
     given = state
     frozen = missing_signals(spec, snapshot)
     state = _missing_since(state, frozen, at_s=snapshot.at_s)
+    state = _as_described(snapshot, state)
     view = derive(spec, snapshot, state)
     if isinstance(view, Missing):
         return _hold(spec, snapshot, given, frozen, why=view), state
 
-    behaviour = spec.behaviour
-    keep_s = max(behaviour.stabilization_in_s, behaviour.stabilization_out_s)
-    state = _after_a_gap(state, at_s=snapshot.at_s, keep_s=keep_s)
+    state = _after_a_gap(spec, state, at_s=snapshot.at_s)
     recommendations, policy_states = _ask(policies, view, state)
     combined, by = combine(recommendations, spec.combine)
     situation = Situation(
@@ -63,6 +62,7 @@ def decide(
         snapshot=snapshot,
         state=given,
     )
+    keep_s = max(spec.behaviour.stabilization_in_s, spec.behaviour.stabilization_out_s)
     next_state = replace(
         state,
         seen_s=_newest_point_s(snapshot, default=state.seen_s),
@@ -126,11 +126,18 @@ def _missing_since(state: FleetState, frozen: tuple[str, ...], *, at_s: float) -
     return state if state.missing_since_s is not None else replace(state, missing_since_s=at_s)
 
 
-def _after_a_gap(state: FleetState, *, at_s: float, keep_s: float) -> FleetState:
-    """A window without a single wish in it (first start, long outage) is a memory that begins now,
-    however old the rest of the state is: scale-in waits until it is full again."""
-    newest_s = state.window[-1].at_s if state.window else None
-    if newest_s is None or at_s - newest_s > keep_s:
+def _as_described(snapshot: Snapshot, state: FleetState) -> FleetState:
+    capacity = snapshot.capacity
+    if isinstance(capacity.value, Missing):
+        return state
+    return state.told(desired=capacity.value.desired, asked_at_s=snapshot.at_s - capacity.age_s)
+
+
+def _after_a_gap(spec: FleetSpec, state: FleetState, *, at_s: float) -> FleetState:
+    """Time that nobody watched (first start, outage, a stop) is no memory of wishes: it begins now,
+    however old the rest of the state is, and scale-in waits until the window is full again."""
+    gap_s = max(spec.stale_after_s, 2 * spec.tick_s)
+    if not state.window or at_s - state.window[-1].at_s > gap_s:
         return replace(state, since_s=at_s)
     return state
 

@@ -22,6 +22,7 @@ class FleetLoop:
         capacity: CapacityPolling,
         clock: SystemClock,
         tick_s: float,
+        home: object = None,
         take_up: Callable[[FleetController], Awaitable[None]],
         on_tick: Callable[[str, float], None],
         on_error: Callable[[str, Exception], None],
@@ -31,8 +32,10 @@ class FleetLoop:
         self.capacity = capacity
         self._clock = clock
         self._tick_s = tick_s
+        self.home = home
         self._take_up = take_up
         self.taken_up = False
+        self.not_taken_up_why = ""
         self._on_tick = on_tick
         self._on_error = on_error
         self._stopping = asyncio.Event()
@@ -50,11 +53,13 @@ class FleetLoop:
         """Go on where another loop of this fleet stopped: same memory, same epoch.
 
         Not across a change of `dry_run`: what was withheld starts no cooldown of a fleet that acts,
-        and a dry run holds no epoch.
+        and a dry run holds no epoch. Where `home` changed (another store) the memory comes along,
+        for `take_up` to keep unless the new store knows better, and the epoch is claimed anew.
         """
         same_kind = self.controller.spec.dry_run == old.controller.spec.dry_run
         if old.taken_up and same_kind:
             self.controller.state = old.controller.state
+        if old.taken_up and same_kind and self.home == old.home:
             self.controller.ports = replace(self.controller.ports, lease=old.controller.ports.lease)
             self.taken_up = True
 
@@ -67,7 +72,11 @@ class FleetLoop:
         """
         clock = self._clock
         if not self.taken_up:
-            await self._take_up(self.controller)
+            try:
+                await self._take_up(self.controller)
+            except Exception as error:
+                self.not_taken_up_why = str(error)
+                raise
             self.taken_up = True
         await self.capacity.describe_once()
         due_s = clock.now_s()

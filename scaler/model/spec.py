@@ -76,7 +76,11 @@ class PolicySpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSpec:
-    """One fleet: what it watches, what it may become, how it decides."""
+    """One fleet: what it watches, what it may become, how it decides.
+
+    `tick_s` is the longest time between two decisions while all goes well: a longer gap was not
+    watched.
+    """
 
     name: str
     signals: tuple[str, ...]
@@ -90,4 +94,5 @@ class FleetSpec:
     fallback: Fallback | None = None
     boot_time_s: float = 180.0
     stale_after_s: float = 60.0
+    tick_s: float = 10.0
     dry_run: bool = False

@@ -7,6 +7,8 @@ from scaler.model.change import Change, Outcome
 from scaler.model.spec import JsonValue
 
 STATE_VERSION = 1
+TELLS_S = 30.0
+"""A describe this long after a write shows it, longer than a write may hang and be stale."""
 MAX_CHANGES = 256
 
 
@@ -14,13 +16,17 @@ MAX_CHANGES = 256
 class ChangeRecord:
     """One write that happened, may have happened, or (dry run) would have happened.
 
-    `by` names the policies whose recommendation it carried out; empty: a guardrail's alone.
+    Attributes:
+        by: the policies whose recommendation it carried out; empty: a guardrail's alone.
+        certain: False while nobody knows whether the target took it (no answer, a crash): it counts
+            as done until a later description of the target tells.
     """
 
     at_s: float
     before: int
     after: int
     by: tuple[str, ...] = ()
+    certain: bool = True
 
     @property
     def delta(self) -> int:
@@ -73,7 +79,24 @@ class FleetState:
         """The state once the outcome of a write is known; cooldowns start here or not at all."""
         if not outcome.starts_cooldown:
             return self
-        return replace(self, changes=(*self.changes, _record(intent))[-MAX_CHANGES:])
+        record = _record(intent, certain=outcome.kind != "unknown")
+        return replace(self, changes=(*self.changes, record)[-MAX_CHANGES:])
+
+    def told(self, *, desired: int, asked_at_s: float) -> "FleetState":
+        """The state once the target was described: a write that nobody answered is judged by it.
+
+        A description asked for `TELLS_S` after the write shows what became of it: still the old
+        number, and it was not done, so that it holds nothing back; any other, and it was.
+        """
+        if all(change.certain for change in self.changes):
+            return self
+        changes = []
+        for change in self.changes:
+            if change.certain or asked_at_s - change.at_s < TELLS_S:
+                changes.append(change)
+            elif desired != change.before:
+                changes.append(replace(change, certain=True))
+        return replace(self, changes=tuple(changes))
 
     def resumed(self, *, at_s: float) -> "FleetState":
         """The state as a successor takes it up at `at_s`.
@@ -84,7 +107,7 @@ class FleetState:
         """
         changes = tuple(replace(c, at_s=min(c.at_s, at_s)) for c in self.changes)
         if self.intent is not None:
-            record = _record(self.intent)
+            record = _record(self.intent, certain=False)
             changes = (*changes, replace(record, at_s=min(record.at_s, at_s)))
         return replace(
             self,
@@ -99,6 +122,12 @@ class FleetState:
         )
 
 
-def _record(intent: Intent) -> ChangeRecord:
+def _record(intent: Intent, *, certain: bool) -> ChangeRecord:
     change = intent.change
-    return ChangeRecord(at_s=intent.at_s, before=change.current, after=change.desired, by=intent.by)
+    return ChangeRecord(
+        at_s=intent.at_s,
+        before=change.current,
+        after=change.desired,
+        by=intent.by,
+        certain=certain,
+    )

@@ -174,14 +174,22 @@ def test_a_short_memory_holds_a_scale_in_but_no_scale_out():
     assert stabilize(9, **young)[0] == 9  # type: ignore[arg-type]
 
 
-def test_after_an_outage_longer_than_the_window_scale_in_waits_until_it_is_full_again():
+@pytest.mark.parametrize("gap_s", [61.0, 299.0, 3600.0])
+def test_after_time_that_nobody_watched_scale_in_waits_until_the_window_is_full_again(gap_s: float):
     spec = spec_of(behaviour=Behaviour(stabilization_in_s=300.0))
     policy = ScriptedPolicy(2)
-    state = replace(OLD, window=points((AT_S - 301, 2)))
-    for at_s in (AT_S, AT_S + 150, AT_S + 299):
-        decision, state = decide(spec, [policy], snapshot_of(0, at_s=at_s), state)
-        assert decision.desired == 3, at_s
-    decision, _ = decide(spec, [policy], snapshot_of(0, at_s=AT_S + 300), state)
+    state = replace(OLD, window=points((AT_S - gap_s, 2)))
+    desired = []
+    for tick in range(31):
+        decision, state = decide(spec, [policy], snapshot_of(0, at_s=AT_S + 10 * tick), state)
+        desired.append(decision.desired)
+    assert desired == [3] * 30 + [2]
+
+
+def test_ticks_that_are_far_apart_by_configuration_are_no_gap():
+    spec = spec_of(behaviour=Behaviour(stabilization_in_s=300.0), tick_s=100.0)
+    state = replace(OLD, window=points((AT_S - 200, 2)))
+    decision, _ = decide(spec, [ScriptedPolicy(2)], snapshot_of(0, at_s=AT_S), state)
     assert decision.desired == 2
 
 
@@ -280,6 +288,36 @@ def test_cooldown_ends_exactly_when_it_says(ago_s: float, desired: int):
     state = replace(OLD, changes=(ChangeRecord(at_s=AT_S - ago_s, before=2, after=3),))
     behaviour = replace(BRISK, cooldown_out_s=300.0)
     assert decided(5, behaviour=behaviour, state=state).desired == desired
+
+
+@pytest.mark.parametrize(
+    ("stands", "described_ago_s", "desired"),
+    [
+        (2, 0.0, 5),  # still the old number: it was not done, and holds nothing back
+        (3, 0.0, 3),  # it was done
+        (4, 0.0, 4),  # somebody went on from there
+        (2, 11.0, 2),  # asked for too soon after the write to tell
+    ],
+)
+def test_a_write_that_nobody_answered_is_judged_by_a_later_description(
+    stands: int, described_ago_s: float, desired: int
+):
+    unknown = ChangeRecord(at_s=AT_S - 40, before=2, after=3, certain=False)
+    world = snapshot_of(100, at_s=AT_S, current=stands, capacity_age_s=described_ago_s)
+    decision, _ = decide(
+        spec_of(behaviour=replace(BRISK, cooldown_out_s=300.0)),
+        [ScriptedPolicy(5)],
+        world,
+        replace(OLD, changes=(unknown,)),
+    )
+    assert decision.desired == desired
+
+
+def test_what_a_dry_run_withheld_keeps_its_cooldown_though_the_target_never_moved():
+    withheld = ChangeRecord(at_s=AT_S - 40, before=3, after=5)
+    state = replace(OLD, changes=(withheld,))
+    behaviour = replace(BRISK, cooldown_out_s=300.0)
+    assert decided(5, current=3, behaviour=behaviour, state=state).desired == 3
 
 
 def test_cooldowns_of_the_two_directions_are_apart():

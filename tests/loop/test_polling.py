@@ -287,6 +287,20 @@ async def test_a_reload_goes_on_with_the_memory_and_the_epoch_of_before():
     assert new.controller.ports.lease is old.controller.ports.lease
 
 
+async def test_a_reload_to_another_store_takes_the_memory_along_and_claims_a_new_epoch():
+    world, errors = OneWorld(), []
+    old, new = fleet_loop(world, errors), fleet_loop(OneWorld(), errors)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(old.run())
+        await until(lambda: world.records)
+        old.stop()
+    new.home = "another store"
+    new.continue_from(old)
+
+    assert new.controller.state is old.controller.state
+    assert not new.taken_up
+
+
 def test_a_scaled_clock_spells_itself_for_another_process():
     clock = SystemClock(speed=240.0, real_s=1000.0, virtual_s=5000.0)
     twin = clock_from_environment({"ASCENSION_CLOCK": clock.spelled()})

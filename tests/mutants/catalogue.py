@@ -105,6 +105,28 @@ _ALL = [
         f"{_HOUR}::test_a_target_that_raises_is_recorded_as_unknown_and_starts_the_cooldown",
     ),
     Mutant(
+        "nothing-ever-tells",
+        "scaler.model.state",
+        "            elif desired != change.before:\n",
+        "            else:\n",
+        f"{_GUARDRAIL_TESTS}::test_a_write_that_nobody_answered_is_judged_by_a_later_description",
+    ),
+    Mutant(
+        "a-stale-describe-tells",
+        "scaler.model.state",
+        "asked_at_s - change.at_s < TELLS_S",
+        "asked_at_s - change.at_s < 0",
+        f"{_GUARDRAIL_TESTS}::test_a_write_that_nobody_answered_is_judged_by_a_later_description",
+    ),
+    Mutant(
+        "gap-is-watched-time",
+        "scaler.decide.pipeline",
+        "    if not state.window or at_s - state.window[-1].at_s > gap_s:\n",
+        "    if not state.window:\n",
+        f"{_GUARDRAIL_TESTS}"
+        "::test_after_time_that_nobody_watched_scale_in_waits_until_the_window_is_full_again",
+    ),
+    Mutant(
         "intent-forgotten-after-a-crash",
         "scaler.model.state",
         "        if self.intent is not None:\n",

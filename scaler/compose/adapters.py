@@ -1,9 +1,10 @@
 """Configured parts as adapters: each section of the file becomes the object that does it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, assert_never
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from metrics.queues.base import QueueSource
 from metrics.queues.list import ListQueue
@@ -12,7 +13,7 @@ from metrics.queues.stream import StreamQueue
 from metrics.redis_client import RedisSettings, connect
 from scaler import __version__
 from scaler.config import schema
-from scaler.model.errors import ConfigError
+from scaler.model.errors import ConfigError, UnreachableError
 from scaler.model.ports import Target
 from scaler.operate.conflict_watch import Finder
 from scaler.record.sentry import ErrorReports
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
 
 ClaimingStore = MemoryStore | FileStore | RedisStore
+Run = Callable[[], Awaitable[None]]
 
 
 def queue_source(name: str, queue: schema.Queue) -> QueueSource:
@@ -176,3 +178,8 @@ class Targets:
         if floor:
             return EcsFloorTarget(service, scaling=self._scaling, now=self._now), finder
         return EcsTarget(service, now=self._now), finder
+
+
+def unreachable(error: Exception) -> Exception:
+    """A server's trouble as ours, so that it reads as trouble and not as a bug."""
+    return UnreachableError(str(error)) if isinstance(error, RedisError) else error

@@ -7,8 +7,7 @@ Everything that can be refused is refused before anything that runs is touched.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,28 +16,25 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from metrics.publish.cloudwatch import CLIENT_CONFIG, CloudWatchPublisher, PublishResult
 from metrics.publish.prometheus import Metrics
-from metrics.publish.stack import StackPublisher
-from metrics.queues.base import QueueSource
 from metrics.queues.poll import QueuePoller
-from metrics.queues.wakeup import WakeupWatcher
-from metrics.reports import ReportReader
-from metrics.sketch import Sketch
 from policies.base import Policy
 from scaler import __version__
 from scaler.api.app import create_app
 from scaler.api.server import HttpServer
 from scaler.compose.adapters import (
     ClaimingStore,
+    Run,
     Targets,
     aws_settings,
     error_reports,
     log_backend,
-    queue_source,
     redis_client,
     state_store,
+    unreachable,
 )
+from scaler.compose.observing import Observing
+from scaler.compose.publishing import Publishing
 from scaler.config import schema
 from scaler.config.load import Loaded, load
 from scaler.config.specs import build_policies, fleet_specs
@@ -48,7 +44,7 @@ from scaler.loop.clock import SystemClock
 from scaler.loop.controller import FleetController
 from scaler.loop.daemon import FLUSH_S, Daemon, Generation
 from scaler.loop.fleet import FleetLoop
-from scaler.loop.poller import CapacityPolling, QueuePolling, ReportPolling
+from scaler.loop.poller import CapacityPolling
 from scaler.model.change import Outcome
 from scaler.model.decision import Decision
 from scaler.model.errors import ScalerError, UnreachableError
@@ -74,10 +70,6 @@ from scaler.targets.dry_run import DryRunTarget
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
-Run = Callable[[], Awaitable[None]]
-Flush = Callable[[], Awaitable[None]]
-
-READ_REPORTS_S = 1.0
 BEAT_S = 1.0
 RELOAD_CHECK = "config"
 """What `reload_failed` has said already."""
@@ -122,13 +114,13 @@ class Composition:
         self._timeline = Timeline(self._record_of)
         self._specs: dict[str, FleetSpec] = {}
         self._epochs: dict[str, int] = {}
-        self._publisher: CloudWatchPublisher | None = None
-        self._publisher_config: tuple[schema.Aws, schema.Publish] | None = None
-        self._stack: StackPublisher | None = None
-        self._reader: ReportReader | None = None
+        self._publishing = Publishing(
+            board=self._board, clock=clock, on_result=self._metrics.published
+        )
+        self._observing: Observing | None = None
         self._dry_run_log = MemoryLogBackend(keep=DRY_RUN_KEEP)
         self._logs: tuple[DecisionLog, ...] = ()
-        self._flushes: list[Flush] = []
+        self._flushes: list[Run] = []
         self._conflicts = ConflictWatch((), say=_say_conflict)
         self._errors = error_reports(config)
         self.operator = Operator(
@@ -148,7 +140,7 @@ class Composition:
             timeline=self._timeline,
             past=self._past,
             reload_error=lambda: self.operator.reload_error,
-            publish_lag_s=lambda: self._publisher.lag_s if self._publisher else 0.0,
+            publish_lag_s=lambda: self._publishing.lag_s,
             conflicts=lambda: self._conflicts.known,
             attainment=self._attainment,
             started_at_s=clock.now_s(),
@@ -173,7 +165,6 @@ class Composition:
         config = loaded.config
         specs = {spec.name: self._as_run(spec) for spec in fleet_specs(config)}
         policies = {name: build_policies(spec) for name, spec in specs.items()}
-        sources = [queue_source(name, queue) for name, queue in config.queues.items()]
         connections = self._connections(config)
         client = redis_client(config.redis)
         fleets = self._fleets(config, specs, connections, client)
@@ -187,21 +178,28 @@ class Composition:
         self._conflicts = ConflictWatch(
             [(fleet.spec.name, fleet.finder) for fleet in fleets], say=_say_conflict
         )
-        poller = QueuePoller(
-            client,
-            sources,
-            timeout_s=config.redis.timeout_s,
-            server_time=self._clock.shown_at,
-        )
         loops = [self._loop(config, fleet, policies[fleet.spec.name]) for fleet in fleets]
-        services, flushes = self._services(config, sources, poller, loops, client, connections)
+        observing = self._observe(config, client, loops)
+        services = [
+            *observing.services(),
+            ("conflicts", self._conflicts.run),
+            *((f"capacity.{loop.name}", loop.capacity.run) for loop in loops),
+            *(("decision_log", log.run) for log in self._logs),
+        ]
+        flushes = [*observing.flushes(), *(log.flush for log in self._logs)]
+        if config.publish.cloudwatch and connections is not None and not self._dry_run:
+            publish, last_turn = self._publishing.start(config, connections, observing.reader)
+            services.append(("publish", publish))
+            flushes.append(last_turn)
+        else:
+            self._publishing.stop()
         self._flushes = flushes
         self.view.fleets, self.view.queues = loops, tuple(config.queues)
         self.view.stale_after_s = config.loop.stale_after_s
         return Generation(
             fleets=loops,
             services=services,
-            release=partial(self._release, poller, client, fleets, flushes),
+            release=partial(self._release, observing.poller, client, fleets, flushes),
             warnings=[str(problem) for problem in loaded.warnings],
         )
 
@@ -249,6 +247,22 @@ class Composition:
             store = MemoryStore() if spec.dry_run else durable
             fleets.append(_Fleet(spec=spec, target=target, finder=finder, calls=calls, store=store))
         return fleets
+
+    def _observe(
+        self, config: schema.Config, client: Redis, loops: Sequence[FleetLoop]
+    ) -> Observing:
+        observing = Observing(
+            config,
+            client,
+            board=self._board,
+            clock=self._clock,
+            metrics=self._metrics,
+            persist=not self._dry_run,
+            failed=self.operator.failed,
+        )
+        observing.loops = loops
+        self._observing = observing
+        return observing
 
     def _decision_logs(
         self, config: schema.Config, client: Redis, specs: Mapping[str, FleetSpec]
@@ -305,96 +319,6 @@ class Composition:
             on_error=self.operator.tick_failed,
         )
 
-    def _services(
-        self,
-        config: schema.Config,
-        sources: Sequence[QueueSource],
-        poller: QueuePoller,
-        loops: Sequence[FleetLoop],
-        client: Redis,
-        connections: AwsConnections | None,
-    ) -> tuple[list[tuple[str, Run]], list[Flush]]:
-        clock = self._clock
-        acts = not self._dry_run
-        polling = QueuePolling(
-            poller=poller,
-            board=self._board,
-            clock=clock,
-            poll_s=config.loop.poll_s,
-            debounce_s=config.loop.debounce_s,
-            announce=partial(_announce, loops),
-        )
-        watcher = WakeupWatcher(
-            client,
-            sources,
-            ring=polling.doorbell.ring,
-            say=_say_wakeups,
-            timeout_s=config.redis.timeout_s,
-        )
-        reader = ReportReader(
-            client,
-            queues=frozenset(config.queues),
-            stream=config.reports.stream,
-            window_s=config.reports.window_s,
-            persist=acts,
-        )
-        self._reader = reader
-        reports = ReportPolling(
-            reports=_CountedReports(reader, self._metrics, tuple(config.queues)),
-            queues=config.queues,
-            board=self._board,
-            clock=clock,
-            read_s=READ_REPORTS_S,
-            on_error=lambda error: self.operator.failed("reports", _unreachable(error)),
-            expected=(RedisError, OSError, TimeoutError),
-        )
-        services: list[tuple[str, Run]] = [
-            ("poll", polling.run),
-            ("wakeup", watcher.run),
-            ("reports", reports.run),
-            ("conflicts", self._conflicts.run),
-            *((f"capacity.{loop.name}", loop.capacity.run) for loop in loops),
-            *(("decision_log", log.run) for log in self._logs),
-        ]
-        flushes: list[Flush] = [log.flush for log in self._logs]
-        if acts:
-            flushes.append(lambda: reader.save(clock.wall_s()))
-        if acts and config.publish.cloudwatch and connections is not None:
-            stack = StackPublisher(
-                publisher=self._cloudwatch(config, connections),
-                reports=reader,
-                points=lambda queue, since_s: self._board.points(queue, since_s=since_s),
-                queues=config.queues,
-                environment=config.environment,
-                totals=config.publish.totals,
-                clock=clock,
-                on_result=self._published,
-            )
-            if self._stack is not None:
-                stack.follow(self._stack)
-            self._stack = stack
-            services.append(("publish", partial(publishing, stack, config.publish.interval_s)))
-            flushes.insert(0, partial(stack.publish, force=True))
-        else:
-            self._stack = None  # what is seen meanwhile is not published afterwards
-        return services, flushes
-
-    def _cloudwatch(
-        self, config: schema.Config, connections: AwsConnections
-    ) -> CloudWatchPublisher:
-        """The publisher with its buffer; a reload that leaves its settings alone keeps it."""
-        settings = (config.aws, config.publish)
-        if self._publisher is None or self._publisher_config != settings:
-            self._publisher_config = settings
-            self._publisher = CloudWatchPublisher(
-                connections.cloudwatch(CLIENT_CONFIG),
-                ThreadPoolExecutor(max_workers=1, thread_name_prefix="cloudwatch"),
-                namespace=config.publish.namespace,
-                now=self._clock.wall_s,
-                capacity=config.publish.buffer,
-            )
-        return self._publisher
-
     # --- what the parts call back
 
     async def _take_up(self, store: ClaimingStore, controller: FleetController) -> None:
@@ -422,13 +346,10 @@ class Composition:
         ]
 
     def _attainment(self, spec: FleetSpec) -> float | Missing:
-        if self._reader is None:
+        if self._observing is None:
             return Missing("the report stream has not been read yet")
-        now_s = self._clock.wall_s()
-        return attainment(spec.objective, [self._reader.waits(q, now_s) for q in spec.signals])
-
-    def _published(self, result: PublishResult) -> None:
-        self._metrics.published(result)
+        reader, now_s = self._observing.reader, self._clock.wall_s()
+        return attainment(spec.objective, [reader.waits(queue, now_s) for queue in spec.signals])
 
     # --- what lasts
 
@@ -452,23 +373,23 @@ class Composition:
         if self._errors is not None:
             self._errors.close(timeout_s=1.0)
 
-    async def _flush_all(self, flushes: Sequence[Flush]) -> None:
+    async def _flush_all(self, flushes: Sequence[Run]) -> None:
         async with asyncio.TaskGroup() as tasks:
             for flush in flushes:
                 tasks.create_task(self._flush_one(flush))
 
-    async def _flush_one(self, flush: Flush) -> None:
+    async def _flush_one(self, flush: Run) -> None:
         try:
             await flush()
         except (ScalerError, RedisError, OSError) as error:
-            self.operator.failed("flush", _unreachable(error))
+            self.operator.failed("flush", unreachable(error))
 
     async def _release(
         self,
         poller: QueuePoller,
         client: Redis,
         fleets: Iterable[_Fleet],
-        flushes: Sequence[Flush],
+        flushes: Sequence[Run],
     ) -> None:
         if flushes is not self._flushes:  # a successor waits: this generation's last words
             try:
@@ -515,54 +436,6 @@ class _DecisionLogSink:
         self._log.append(decision, outcome)
 
 
-class _CountedReports:
-    """The report reader, with what it meets told to the metrics."""
-
-    def __init__(self, reader: ReportReader, metrics: Metrics, queues: Sequence[str]) -> None:
-        self._reader = reader
-        self._metrics = metrics
-        self._seen = reader.counters
-        self._told: dict[str, Sketch] = {queue: Sketch() for queue in queues}
-        self.stats = reader.stats
-
-    async def read(self, now_s: float) -> int:
-        read = await self._reader.read(now_s)
-        before, now = self._seen, self._reader.counters
-        self._seen = now
-        dropped = {
-            name: getattr(now, name) - getattr(before, name)
-            for name in ("malformed", "duplicates", "unknown_queue", "lost")
-        }
-        self._metrics.reports(read=now.read - before.read, dropped=dropped)
-        if read:
-            for queue, told in self._told.items():
-                processing = self._reader.totals(queue).processing
-                self._metrics.processing(queue, processing.bins_since(told))
-                self._told[queue] = processing.copy()
-        return read
-
-
-async def publishing(stack: StackPublisher, interval_s: float) -> None:
-    """Raises: UnreachableError when Redis takes no acknowledgement; the next turn does it again."""
-    try:
-        await stack.run(interval_s=interval_s)
-    except RedisError as error:
-        raise _unreachable(error) from error
-
-
-def _announce(loops: Iterable[FleetLoop], queues: Iterable[str]) -> None:
-    rang = set(queues)
-    for loop in loops:
-        for signal in loop.controller.spec.signals:
-            if signal in rang:
-                loop.doorbell.ring(signal)
-
-
-def _say_wakeups(event: str, **facts: object) -> None:
-    level = logging.INFO if event == "wakeups_restored" else logging.WARNING
-    _log.log(level, event, **facts)
-
-
 def _say_check(event: str, component: str, reason: str) -> None:
     level = logging.INFO if event == "ready_again" else logging.WARNING
     _log.log(level, event, component=component, reason=reason)
@@ -570,8 +443,3 @@ def _say_check(event: str, component: str, reason: str) -> None:
 
 def _say_conflict(event: str, fleet: str, sentence: str) -> None:
     _log.warning(event, fleet=fleet, text=sentence)
-
-
-def _unreachable(error: Exception) -> Exception:
-    """A server's trouble as ours, so that it reads as trouble and not as a bug."""
-    return UnreachableError(str(error)) if isinstance(error, RedisError) else error

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from metrics.publish.prometheus import Metrics
 from scaler.api.app import Check, Health
-from scaler.decide.derive import fresh
+from scaler.decide.derive import fresh, in_flight
 from scaler.loop.board import LiveBoard
 from scaler.loop.clock import SystemClock
 from scaler.loop.fleet import FleetLoop
@@ -71,8 +71,9 @@ class DaemonView:
         for fleet in self.fleets:
             seen = self._capacity(fleet, now_s=now_s)
             checks.append(_check(f"target.{fleet.name}", seen, "described"))
-            told = "taken up" if fleet.taken_up else "its state cannot be read yet"
-            checks.append(Check(name=f"state.{fleet.name}", ok=fleet.taken_up, reason=told))
+            checks.append(
+                Check(name=f"state.{fleet.name}", ok=fleet.taken_up, reason=_memory(fleet))
+            )
         lag_s = self.publish_lag_s()
         checks.append(
             Check(
@@ -151,6 +152,13 @@ class DaemonView:
         }
 
 
+def _memory(fleet: FleetLoop) -> str:
+    if fleet.taken_up:
+        return "taken up"
+    why = f": {fleet.not_taken_up_why}" if fleet.not_taken_up_why else ""
+    return f"its state cannot be read yet{why}"
+
+
 def _ratio(value: float | Missing) -> JsonValue:
     return {"missing": value.reason} if isinstance(value, Missing) else round(value, 4)
 
@@ -166,9 +174,12 @@ def _queue(reading: QueueReading) -> JsonValue:
     if isinstance(value, Missing):
         return {"missing": value.reason}
     shown: dict[str, JsonValue] = {"waiting": value.waiting, "delayed": value.delayed}
-    for name, part in (("in_flight", value.in_flight), ("oldest_age_s", value.oldest_age_s)):
-        shown[name] = {"missing": part.reason} if isinstance(part, Missing) else part
     stats = reading.stats.value
+    for name, part in (
+        ("in_flight", in_flight(value, stats)),
+        ("oldest_age_s", value.oldest_age_s),
+    ):
+        shown[name] = {"missing": part.reason} if isinstance(part, Missing) else part
     if not isinstance(stats, Missing):
         for name in ("processing_mean_s", "processing_p95_s", "wait_p95_s"):
             part = getattr(stats, name)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from scaler.compose.daemon import file_marks, publishing
+from scaler.compose.daemon import file_marks
+from scaler.compose.publishing import publishing
 from scaler.loop.daemon import RAN_WELL_S, restart_pause_s
 from scaler.model.errors import UnreachableError
 

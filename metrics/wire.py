@@ -19,7 +19,7 @@ REPORTS_STREAM: Final = "ascension:reports"
 REPORTS_MAXLEN: Final = 100_000
 """Entries the stream keeps (`MAXLEN ~`, so somewhat more): about 20 MB of Redis memory."""
 
-REPORTS_STATE_KEY: Final = "ascension:scaler:{reports}:state"
+REPORTS_STATE_KEY: Final = "ascension:scaler:{reports}:cursor"
 
 MAX_TEXT_LENGTH: Final = 256
 """Characters in a queue, job, worker, host or reporter name."""

@@ -6,8 +6,11 @@ the next poll tries again.
 """
 
 import asyncio
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from ssl import SSLError
 
 from redis.asyncio import Redis
 from redis.backoff import EqualJitterBackoff
@@ -21,6 +24,7 @@ from scaler.model.readings import Missing, QueueSample
 BACKOFF_BASE_S = 0.1
 BACKOFF_CAP_S = 2.0
 _TIME: Command = ("TIME",)
+_CONNECTING = re.compile(r"Error -?\d+ connecting to (\S+)\. ")
 
 
 class QueuePoller:
@@ -126,7 +130,7 @@ class QueuePoller:
         self._trouble = (
             f"Redis did not answer within {self._timeout_s:g} s"
             if isinstance(error, TimeoutError | RedisTimeoutError)
-            else f"Redis cannot be reached: {error}"
+            else f"Redis cannot be reached: {_in_words(error)}"
         )
         return self._trouble
 
@@ -145,6 +149,18 @@ class QueuePoller:
                 reading = Missing(f"bug in parsing its replies: {error!r}")
             readings[source.name] = reading
         return readings
+
+
+def _in_words(error: Exception) -> str:
+    """`Connection refused (redis.internal:6379)` for redis-py's `Error 111 connecting to …`, which
+    says the address twice; anything else as it is."""
+    cause, named = error.__context__, _CONNECTING.match(str(error))
+    if named is None or not isinstance(cause, OSError) or cause.errno is None:
+        return str(error)
+    if isinstance(cause, SSLError):  # its number is OpenSSL's, and its words are what matters
+        return str(error)
+    said = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
+    return f"{said} ({named[1]})"
 
 
 def _server_time_s(reply: object) -> float | Missing:

@@ -183,7 +183,8 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 def _decisions(fleet: str, records: Records | None) -> Response:
     if records is None:
-        raise HTTPException(404, f"there is no fleet {fleet!r}; /api/v1/status lists them")
+        fix = "`ascension-scaler status` lists them"
+        raise HTTPException(404, f"there is no fleet {fleet!r}; {fix}")
     return _json({"fleet": fleet, "decisions": [{**record} for record in records]})
 
 

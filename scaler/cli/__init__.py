@@ -11,6 +11,8 @@ _EXTRA_OF = {
     "werkzeug": "lab",
     "flask": "lab",
 }
+_ON_THE_LAB = {"demo", "lab"}
+"""Commands that need the extra `lab`, which brings the daemon's too."""
 
 
 def main() -> None:
@@ -27,7 +29,8 @@ def main() -> None:
         missing = (error.name or "").partition(".")[0]
         if missing in ("scaler", "metrics", "policies", ""):
             raise
-        extra = _EXTRA_OF.get(missing, "daemon")
+        on_the_lab = not _ON_THE_LAB.isdisjoint(sys.argv[1:2])
+        extra = "lab" if on_the_lab else _EXTRA_OF.get(missing, "daemon")
         print(
             f"ascension-scaler: this command needs the package {missing}, which is not installed; "
             f"install it with: pip install 'ascension-scaler[{extra}]'",

@@ -26,12 +26,17 @@ ConfigPaths = Annotated[
         "--config",
         "-c",
         envvar="ASCENSION_CONFIG",
+        metavar="PATH",
         help="File or directory of *.yaml; repeat it to merge several.",
     ),
 ]
 Url = Annotated[
     str,
-    typer.Option(envvar="ASCENSION_URL", help="Where a running daemon listens: its http.listen."),
+    typer.Option(
+        envvar="ASCENSION_URL",
+        metavar="URL",
+        help="Where a running daemon listens: its http.listen.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 DAEMON_URL = "http://127.0.0.1:9108"
@@ -80,11 +85,13 @@ def run(
     _end(run_command(config, dry_run=dry_run))
 
 
-@app.command()
+@app.command(short_help="Check a configuration offline.")
 def validate(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Files or directories of *.yaml, checked as one configuration."),
+        typer.Argument(
+            metavar="PATH", help="Files or directories of *.yaml, checked as one configuration."
+        ),
     ],
     json_output: Json = False,
 ) -> None:
@@ -123,12 +130,14 @@ def policies(json_output: Json = False) -> None:
     _end(policies_command(json_output=json_output))
 
 
-@app.command()
+@app.command(short_help="How things stand: ask a running daemon.")
 def status(
     url: Url = DAEMON_URL,
     watch: Annotated[
         float | None,
-        typer.Option(help="Ask again each so many seconds, until interrupted.", min=0.2),
+        typer.Option(
+            metavar="SECONDS", help="Ask again each so many seconds, until interrupted.", min=0.2
+        ),
     ] = None,
     json_output: Json = False,
 ) -> None:
@@ -143,16 +152,20 @@ def status(
     _end(status_command(url, watch_s=watch, json_output=json_output))
 
 
-@app.command()
+@app.command(short_help="Why it decided as it did, proven.")
 def explain(
-    fleet: Annotated[str, typer.Argument(help="Name of the fleet.")],
+    fleet: Annotated[str, typer.Argument(metavar="FLEET", help="Name of the fleet.")],
     at: Annotated[
         str | None,
         typer.Option(
-            help="The decision in force then: 2026-03-02T14:02, 14:02 (the last one, UTC), or -90m."
+            metavar="TIME",
+            help="The decision in force then: 2026-03-02T14:02, 14:02 (the last one, UTC), -90m, "
+            "or Unix seconds.",
         ),
     ] = None,
-    last: Annotated[int, typer.Option(help="How many decisions, newest last.", min=1)] = 1,
+    last: Annotated[
+        int, typer.Option(metavar="NUMBER", help="How many decisions, newest last.", min=1)
+    ] = 1,
     url: Url = DAEMON_URL,
     json_output: Json = False,
 ) -> None:
@@ -167,7 +180,7 @@ def explain(
     _end(explain_command(fleet, at=at, last=last, url=url, json_output=json_output))
 
 
-@app.command()
+@app.command(short_help="Exit 0 when the daemon is alive: for containers.")
 def healthcheck(
     url: Url = DAEMON_URL,
     ready: Annotated[bool, typer.Option(help="Ask for readiness instead of life.")] = False,
@@ -183,13 +196,18 @@ def healthcheck(
     _end(healthcheck_command(url, ready=ready))
 
 
-@app.command()
+@app.command(short_help="Watch a day's load; no account, no container.")
 def demo(
     seconds: Annotated[
-        float, typer.Option(help="How long it runs; 120 hold the whole day.", min=5)
+        float,
+        typer.Option(metavar="SECONDS", help="How long it runs; 120 hold the whole day.", min=5),
     ] = 120.0,
-    plot: Annotated[Path, typer.Option(help="The SVG file to write.")] = Path("demo.svg"),
-    seed: Annotated[int, typer.Option(help="Of the load: the same seed, the same jobs.")] = 1,
+    plot: Annotated[Path, typer.Option(metavar="FILE", help="The SVG file to write.")] = Path(
+        "demo.svg"
+    ),
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Of the load: the same seed, the same jobs.")
+    ] = 1,
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live screen.")] = False,
     json_output: Json = False,
 ) -> None:
@@ -204,22 +222,30 @@ def demo(
     _end(demo_command(seconds=seconds, json_output=json_output, plot=plot, seed=seed, plain=plain))
 
 
-@app.command()
+@app.command(short_help="Start an AWS endpoint and a Redis to try things on.")
 def lab(
-    port: Annotated[int, typer.Option(help="Port of the AWS endpoint; 0: any free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", help="Port of the AWS endpoint; 0: any free one.")
+    ] = 0,
     redis: Annotated[bool, typer.Option(help="Start an embedded Redis, too.")] = True,
     speed: Annotated[
-        float, typer.Option(help="How many seconds its clock runs in one.", min=0.001)
+        float,
+        typer.Option(metavar="FACTOR", help="How many seconds its clock runs in one.", min=0.001),
     ] = 1.0,
-    boot: Annotated[str, typer.Option(help="Boot time of an instance.")] = "180s",
+    boot: Annotated[
+        str, typer.Option(metavar="DURATION", help="Boot time of an instance.")
+    ] = "180s",
     group: Annotated[
-        list[str] | None, typer.Option(help="An Auto Scaling group: NAME:MIN:MAX:DESIRED.")
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="An Auto Scaling group: NAME:MIN:MAX:DESIRED."),
     ] = None,
     service: Annotated[
-        list[str] | None, typer.Option(help="An ECS service: CLUSTER/NAME:DESIRED.")
+        list[str] | None,
+        typer.Option(metavar="SERVICE", help="An ECS service: CLUSTER/NAME:DESIRED."),
     ] = None,
     config: Annotated[
-        list[Path] | None, typer.Option(help="Create what this configuration names.")
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Create what this configuration names."),
     ] = None,
 ) -> None:
     """Start an AWS endpoint that behaves, and a Redis, to try a configuration against.

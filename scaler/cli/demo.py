@@ -80,4 +80,4 @@ def _answer(shown: Shown, *, json_output: bool) -> None:
     out = Console(highlight=False)
     out.print(summaries.table(shown.summary))
     for line in summaries.notes(shown.summary):
-        out.print(line, soft_wrap=True)
+        out.print(line, soft_wrap=not out.is_terminal)

@@ -13,6 +13,8 @@ from scaler.model.errors import ConfigError
 from scaler.model.spec import JsonValue
 from scaler.model.units import parse_duration_s
 
+UNIX_SECONDS = re.compile(r"[0-9]{9,11}(\.[0-9]+)?")
+
 Facts = dict[str, JsonValue]
 
 ANSWER_S = 20.0
@@ -42,7 +44,8 @@ def explain_command(fleet: str, *, at: str | None, last: int, url: str, json_out
 
 
 def moment_s(text: str, *, now_s: float) -> float:
-    """Unix seconds of `-90m`, `14:02` (the last such time, UTC) or an ISO 8601 time (UTC if bare).
+    """Unix seconds of `-90m`, `14:02` (the last such time, UTC), an ISO 8601 time (UTC if bare),
+    or of Unix seconds, as `--json` tells them.
 
     Raises: ConfigError, with what would be right.
     """
@@ -53,11 +56,11 @@ def moment_s(text: str, *, now_s: float) -> float:
             today = datetime.fromtimestamp(now_s, UTC).date().isoformat()
             at_s = _iso_s(f"{today}T{text.zfill(5) if text.count(':') == 1 else text}")
             return at_s if at_s <= now_s else at_s - 86_400
-        return _iso_s(text)
+        return float(text) if UNIX_SECONDS.fullmatch(text) else _iso_s(text)
     except ValueError:
         raise ConfigError(
             f"--at {text} is no time",
-            fix="write -90m, 14:02 or 2026-03-02T14:02:11 (UTC)",
+            fix="write -90m, 14:02, 2026-03-02T14:02:11 (UTC), or Unix seconds",
         ) from None
 
 

@@ -4,6 +4,7 @@ import sys
 
 from scaler.api.client import ask
 from scaler.model.errors import UnreachableError
+from scaler.model.spec import JsonValue
 
 
 def healthcheck_command(url: str, *, ready: bool) -> int:
@@ -16,5 +17,17 @@ def healthcheck_command(url: str, *, ready: bool) -> int:
         return 1
     if answer.ok:
         return 0
-    print(f"{url}{path} answered {answer.status}: {answer.body}", file=sys.stderr)
+    print(f"{url.rstrip('/')}{path} answered {answer.status}{_why(answer.body)}", file=sys.stderr)
     return 1
+
+
+def _why(body: JsonValue) -> str:
+    """What does not hold, a line each; nothing where the answer does not tell."""
+    if not isinstance(body, dict):
+        return ""
+    if isinstance(checks := body.get("checks"), list):
+        bad = [c for c in checks if isinstance(c, dict) and not c.get("ok")]
+        return "".join(f"\n  ! {check.get('name')}: {check.get('reason')}" for check in bad)
+    if "loop_age_s" in body:
+        return f": its loop last turned {body['loop_age_s']} s ago"
+    return f": {body['error']}" if "error" in body else ""

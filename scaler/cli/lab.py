@@ -85,7 +85,7 @@ def lab_command(
         preload()
         now_s = time.time()
         clock = SystemClock(speed=speed, real_s=now_s, virtual_s=now_s)
-        server = running.enter_context(_server(clock, settings, port))
+        server = _started(running, LabServer(clock, port=port, settings=settings), port)
         region = (loaded.aws.region if loaded else None) or REGION
         clients = lab_clients(server.url, region=region)
         for line in _create(clients, asked_groups, asked_services, loaded):
@@ -102,10 +102,10 @@ def _boot_s(text: str) -> float:
         raise ConfigError(f"--boot: {problem}") from None
 
 
-def _server(clock: SystemClock, settings: LabSettings, port: int) -> LabServer:
-    server = LabServer(clock, port=port, settings=settings)
+def _started(running: ExitStack, server: LabServer, port: int) -> LabServer:
+    """The server, serving until `running` ends. Raises: ConfigError when the port is taken."""
     try:
-        return server.start()
+        return running.enter_context(server)
     except OSError as problem:
         raise ConfigError(
             f"--port {port} cannot be used", why=str(problem), fix="give a free one, or 0"
@@ -148,7 +148,8 @@ def _create(
     lines = [] if config is None else create_from_config(clients, config)
     for group in groups:
         create_group(clients, group.name, low=group.low, high=group.high, desired=group.desired)
-        lines.append(f"group {group.name}: min {group.low}, max {group.high}")
+        sizes = f"min {group.low}, max {group.high}, desired {group.desired}"
+        lines.append(f"group {group.name}: {sizes}")
     for service in services:
         create_service(clients, cluster=service.cluster, name=service.name, desired=service.desired)
         lines.append(f"service {service.cluster}/{service.name}: desired {service.desired}")

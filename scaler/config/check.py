@@ -92,9 +92,12 @@ def _hints(spec: FleetSpec, guide: Guide) -> Iterator[Problem]:
 
 
 def _shared_targets(guide: Guide) -> Iterator[Problem]:
-    """Two fleets that write to one target undo each other's work."""
+    """Two fleets that write to one target undo each other's work. A dry run writes nothing, so it
+    may look at another fleet's target: that is how a policy is tried beside the one that acts."""
     owners: dict[tuple[str, ...], str] = {}
     for name, fleet in _entries(guide.value(("fleets",))):
+        if fleet.get("dry_run") is True:
+            continue
         for _, target in _entries({"target": fleet.get("target")}):
             parts = {"asg": ("type", "name"), "ecs": ("type", "cluster", "service")}
             keys = parts.get(str(target.get("type")), ())

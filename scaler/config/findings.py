@@ -296,6 +296,8 @@ def _wrong_type(kind: str, path: KeyPath, guide: Guide) -> tuple[str, str]:
             right += "; a quoted ${NAME} stays text: leave the quotes out, in a block without { }"
         elif value.strip("-").replace(".", "", 1).isdigit() or value in ("true", "false"):
             right = "leave the quotes out"
+    elif kind.startswith(("list", "tuple")) and not isinstance(value, list | dict):
+        right = "write it in [ ], also when it is one"
     return message, right
 
 

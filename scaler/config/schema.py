@@ -435,11 +435,15 @@ class Publish(Section):
     )
 
 
+LISTEN = Listen(host="127.0.0.1", port=9108)
+
+
 class Http(Section):
     """The daemon's HTTP server: `/metrics`, `/healthz`, `/readyz`."""
 
     listen: ListenAddress = Field(
-        default=Listen(host="127.0.0.1", port=9108),
+        default=LISTEN,
+        json_schema_extra={"default": str(LISTEN)},  # as people write it
         description="Host and port. It has no password: listen on an address that only your own "
         "systems reach.",
     )

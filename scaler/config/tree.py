@@ -209,7 +209,7 @@ def _syntax(error: yaml.MarkedYAMLError, line: list[str]) -> tuple[str, str]:
         return "is not YAML: alias without anchor", "quote text that starts with * or &"
     if "${" in "".join(line):
         return f"is not YAML: {_unquoted(reason)}", 'inside { } or [ ] quote it: "${NAME}"'
-    if "\\t" in reason or "tab" in reason:
+    if "\\t" in reason or "tab" in reason or "".join(line).lstrip(" ").startswith("\t"):
         return "is not YAML: a tab where spaces belong", "indent with spaces"
     if "document" in reason:
         return f"is not YAML: {_unquoted(reason)}", "write one document per file"

@@ -173,7 +173,7 @@ class _Day:
             f"the day begins: {len(self.load):,} jobs for each design, {hours:.1f} h on a clock "
             f"{SPEED:g} times as fast as yours, {self.seconds:g} s; "
             f"the daemon answers at {self.parts.daemon.url}",
-            soft_wrap=True,
+            soft_wrap=not self.console.is_terminal,
         )
 
     def _place(self, side: Side, reporter: Reporter | None) -> Workplace:
@@ -271,7 +271,11 @@ class _Day:
     async def _screen(self, scene: view.Scene) -> None:
         with Live(console=self.console, auto_refresh=False, transient=True) as live:
             while True:
-                live.update(view.screen(scene, now_s=self.parts.clock.now_s()), refresh=True)
+                size = self.console.size
+                shown = view.screen(
+                    scene, now_s=self.parts.clock.now_s(), width=size.width, height=size.height
+                )
+                live.update(shown, refresh=True)
                 await asyncio.sleep(REFRESH_REAL_S)
 
     async def _lines(self, scene: view.Scene) -> None:

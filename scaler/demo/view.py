@@ -35,12 +35,22 @@ class Scene:
     shown: dict[str, str] = field(default_factory=dict)
 
 
-def screen(scene: Scene, *, now_s: float) -> RenderableType:
-    """The whole live screen."""
+WIDTH, HEIGHT = 80, 24
+"""A terminal that fits all but the older decisions."""
+BAR, GAP = 36, 2
+FIXED_LINES = 17
+"""Lines that are always there: the header, both designs, the frame of decisions, the hint."""
+
+
+def screen(
+    scene: Scene, *, now_s: float, width: int = WIDTH, height: int = HEIGHT
+) -> RenderableType:
+    """The whole live screen, in a terminal of `width` × `height`: what does not fit is the older
+    decisions, never the hint how to leave."""
     return Group(
-        _header(scene, now_s=now_s),
+        _header(scene, now_s=now_s, width=width),
         _designs(scene, now_s=now_s),
-        _decisions(scene),
+        _decisions(scene, lines=max(1, height - FIXED_LINES - 1)),
         Text(f"ascension-scaler status --url {scene.daemon_url}   Ctrl-C ends and sums up", "dim"),
     )
 
@@ -82,15 +92,21 @@ def _cost_usd(side: Side, scene: Scene, *, now_s: float) -> float:
     return side.instances.worker_hours(from_s=scene.begin_s, to_s=now_s) * USD_PER_WORKER_HOUR
 
 
-def _header(scene: Scene, *, now_s: float) -> RenderableType:
+def _header(scene: Scene, *, now_s: float, width: int) -> RenderableType:
     at_s = max(0.0, now_s - scene.begin_s)
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row(
+    texts = (
         Text(f"{time_of_day(at_s)}  {phase(at_s)}", "bold"),
-        ProgressBar(total=scene.end_s - scene.begin_s, completed=at_s, width=36),
         Text(f"{at_s / scene.speed:.0f} of {scene.seconds:.0f} s, clock × {scene.speed:g}", "dim"),
         Text(f"API tasks {scene.api_running}/{scene.api_desired}", "dim"),
     )
+    left = width - sum(text.cell_len for text in texts) - GAP * len(texts)
+    grid = Table.grid(padding=(0, GAP))
+    for _ in range(len(texts) + 1):
+        grid.add_column(no_wrap=True)
+    bar = ProgressBar(
+        total=scene.end_s - scene.begin_s, completed=at_s, width=min(BAR, max(1, left))
+    )
+    grid.add_row(texts[0], bar, *texts[1:])
     return grid
 
 
@@ -133,16 +149,18 @@ def _column(side: Side, scene: Scene, *, now_s: float) -> list[str]:
     ]
 
 
-def _decisions(scene: Scene) -> RenderableType:
-    lines = [_decision(told, scene) for told in scene.decisions.moves]
+def _decisions(scene: Scene, *, lines: int) -> RenderableType:
+    """The newest that fit in `lines`; trouble before all."""
+    told = [_decision(moved, scene) for moved in scene.decisions.moves]
     newest = scene.decisions.newest.get(scene.fleet)
     if newest is not None and not newest.moved:
-        lines.append(Text(f"{_when(newest, scene)}  {newest.fleet}: {newest.sentence}", "dim"))
-    lines += [Text(f"! {words}", "yellow") for words in scene.decisions.trouble]
-    for text in lines:
+        told.append(Text(f"{_when(newest, scene)}  {newest.fleet}: {newest.sentence}", "dim"))
+    told += [Text(f"! {words}", "yellow") for words in scene.decisions.trouble]
+    told = told[-lines:]
+    for text in told:
         text.no_wrap = True
         text.overflow = "ellipsis"
-    return Panel(Group(*lines), title="decisions", title_align="left")
+    return Panel(Group(*told), title="decisions", title_align="left")
 
 
 def _decision(told: Told, scene: Scene) -> Text:

@@ -150,6 +150,12 @@ def test_two_fleets_cannot_share_a_target(refused, good):
     assert "is the target of fleet gpu already" in problem.message
 
 
+def test_a_dry_run_may_look_at_the_target_of_another_fleet(loaded, good):
+    tried = good[good.index("  gpu:") :].replace("gpu:", "tried:") + "    dry_run: true\n"
+
+    assert len(loaded(good + tried).config.fleets) == 2
+
+
 def test_services_of_one_name_in_two_clusters_are_two_targets(loaded, good):
     ecs = "{type: ecs, cluster: a, service: s}"
     first = good.replace("{type: asg, name: gpu-workers}", ecs)

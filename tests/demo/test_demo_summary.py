@@ -189,6 +189,24 @@ def test_the_live_screen_shows_queue_capacity_decisions_and_cost(shown):
     assert "scale out 3 → 5: 4 jobs wait" in text
 
 
+def test_the_live_screen_fits_a_terminal_of_80_by_24(shown):
+    decisions = DecisionBook()
+    for number in range(8):
+        decisions.hear(event(sentence=f"scale out 3 → 5: change {number}"))
+    decisions.hear(event(fleet="gpu-workers", outcome="unchanged", sentence="stay at 5: now"))
+    out = io.StringIO()
+    busy = scene(shown, decisions)
+    Console(file=out, width=80).print(view.screen(busy, now_s=shown.end_s, width=80, height=24))
+    lines = out.getvalue().splitlines()
+
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= 80
+    assert "clock ×" in lines[0]
+    assert "API tasks" in lines[0]
+    assert "stay at 5: now" in "".join(lines)
+    assert "Ctrl-C" in lines[-1]
+
+
 def test_a_plain_line_tells_both_designs_and_the_last_change(shown):
     decisions = DecisionBook()
     decisions.hear(event())

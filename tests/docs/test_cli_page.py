@@ -34,4 +34,4 @@ def test_each_command_has_its_section_with_an_example(name: str):
 
 def test_options_carry_their_environment_variable_and_default():
     assert "| `--url URL` | `ASCENSION_URL` | `http://127.0.0.1:9108` |" in PAGE
-    assert "| `--config, -c CONFIG` | `ASCENSION_CONFIG` | required |" in PAGE
+    assert "| `--config, -c PATH` | `ASCENSION_CONFIG` | required |" in PAGE

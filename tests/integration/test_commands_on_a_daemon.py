@@ -4,9 +4,10 @@ Method: each command is a process of its own, as an operator or a container runs
 """
 
 import json
+import subprocess
 
 import pytest
-from daemon_rig import RunningDaemon, Stage, eventually, fleet, jobs, run_command
+from daemon_rig import COMMAND, RunningDaemon, Stage, eventually, fleet, jobs, run_command
 from servers import free_port
 
 from scaler.lab.stack import create_group
@@ -45,6 +46,29 @@ def test_status_tells_people_and_programs_the_same(daemon: RunningDaemon):
     assert facts["fleets"]["gpu"]["capacity"]["desired"] == 4
 
 
+def test_a_watch_outlives_a_restart_and_says_once_that_nobody_answers(daemon: RunningDaemon):
+    watch = subprocess.Popen(
+        [str(COMMAND), "status", "--url", daemon.url, "--watch", "0.2", "--json"],
+        env=dict(daemon.environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watch.stdout is not None
+    assert watch.stderr is not None
+    try:
+        before = json.loads(watch.stdout.readline())
+        assert daemon.stop() == 0
+        assert "no daemon answers" in watch.stderr.readline()
+        daemon.start().until_ready()
+        epochs = (json.loads(line)["fleets"]["gpu"]["epoch"] for line in watch.stdout)
+        assert any(epoch > before["fleets"]["gpu"]["epoch"] for epoch in epochs)
+    finally:
+        watch.kill()
+        _, rest = watch.communicate()
+    assert rest == ""
+
+
 def test_healthcheck_follows_life_and_readiness(daemon: RunningDaemon):
     assert daemon.command("healthcheck").returncode == 0
     assert daemon.command("healthcheck", "--ready").returncode == 0
@@ -55,9 +79,26 @@ def test_healthcheck_follows_life_and_readiness(daemon: RunningDaemon):
     assert daemon.command("healthcheck").returncode == 0
     unready = daemon.command("healthcheck", "--ready")
     assert unready.returncode == 1
+    assert "! config: " in unready.stderr
     assert "version" in unready.stderr
+    assert "queue.videos" not in unready.stderr  # what holds is no news
     assert daemon.stop() == 0
     assert daemon.command("healthcheck").returncode == 1
+
+
+def test_a_queue_that_cannot_be_read_is_said_and_so_is_its_end(stage: Stage, daemon: RunningDaemon):
+    redis = stage.client()
+    redis.delete("videos")
+    redis.hset("videos", "no", "list")
+    eventually(lambda: daemon.events("not_ready"), what="the log says so")
+    redis.delete("videos")
+    eventually(lambda: daemon.events("ready_again"), what="the log says that it is over")
+
+    said = daemon.events("not_ready")[0]
+    assert said["level"] == "warning"
+    assert said["component"] == "queue.videos"
+    assert "WRONGTYPE" in said["reason"]
+    assert daemon.metric("ascension_scaler_errors_total", component="queue.videos") == 1
 
 
 def test_explain_proves_a_series_of_decisions_also_those_of_a_daemon_that_was_killed(
@@ -80,6 +121,8 @@ def test_explain_proves_a_series_of_decisions_also_those_of_a_daemon_that_was_ki
     assert applied == [(2, 4), (4, 6)]
     then = successor.command("explain", "gpu", "--at", iso(killed_at_s), "--json")
     (one,) = json.loads(then.stdout)["decisions"]
+    same = successor.command("explain", "gpu", "--at", f"{killed_at_s:.3f}", "--json")
+    assert json.loads(same.stdout)["decisions"][0]["epoch"] == 1
     assert one["at_s"] <= killed_at_s + 1
     assert one["epoch"] == 1
 

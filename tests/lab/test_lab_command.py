@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import redis
 from lab_rig import START_S
+from servers import free_port
 
 from scaler.cli.lab import lab_command, parse_group, parse_service
 from scaler.lab.control import LabControl
@@ -104,6 +105,16 @@ def test_named_groups_and_services_are_created_and_ctrl_c_is_130():
         process.send_signal(signal.SIGINT)
 
         assert process.wait(timeout=10) == 130
+
+
+def test_the_port_that_is_asked_for_is_served_and_a_taken_one_is_refused():
+    port = free_port()
+    with running(f"redis=False, port={port}") as (_, exports):
+        assert exports["AWS_ENDPOINT_URL"] == f"http://127.0.0.1:{port}"
+        assert LabControl(exports["AWS_ENDPOINT_URL"]).state()
+
+        with pytest.raises(ConfigError, match=f"--port {port} cannot be used"):
+            lab_command(redis=False, port=port)
 
 
 def test_a_configurations_targets_are_created_with_their_bounds(tmp_path: Path):

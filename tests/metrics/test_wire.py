@@ -4,11 +4,14 @@ Method: round trips of random reports through text and bytes; one malformed entr
 docs/reference/wire-format.md; random garbage never raises.
 """
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics import wire
+from scaler.state.redis_link import KeyName, fleet_key
 
 times = st.floats(1.0, 9e10)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -137,3 +140,8 @@ def test_what_cannot_be_sent_is_cut_or_replaced():
 def test_all_keys_of_a_fleet_share_a_hash_tag():
     assert wire.fleet_key("gpu-workers", "state") == "ascension:scaler:{gpu-workers}:state"
     assert wire.fleet_key("gpu-workers", "lease") == "ascension:scaler:{gpu-workers}:lease"
+
+
+@pytest.mark.parametrize("name", get_args(KeyName))
+def test_the_readers_key_is_none_of_a_fleet_that_is_called_reports(name):
+    assert fleet_key("reports", name) != wire.REPORTS_STATE_KEY

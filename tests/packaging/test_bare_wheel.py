@@ -67,11 +67,21 @@ def test_a_worker_reports_with_it(bare: Path, tmp_path: Path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", [["run", "-c", "x.yaml"], ["status"], ["--help"]])
-def test_the_command_line_says_what_to_install(bare: Path, tmp_path: Path, command: list[str]):
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (["run", "-c", "x.yaml"], "daemon"),
+        (["status"], "daemon"),
+        (["--help"], "daemon"),
+        (["demo"], "lab"),
+    ],
+)
+def test_the_command_line_says_what_to_install(
+    bare: Path, tmp_path: Path, command: list[str], extra: str
+):
     done = run(bare / "ascension-scaler", *command, cwd=tmp_path)
     assert done.returncode == 2
-    assert "pip install 'ascension-scaler[daemon]'" in done.stderr
+    assert f"pip install 'ascension-scaler[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -33,12 +33,6 @@ WorkOutcome = Literal["done", "failed", "handed_back"]
 WORK_OUTCOMES: Final[frozenset[str]] = frozenset(get_args(WorkOutcome))
 
 
-def fleet_key(fleet: str, what: str) -> str:
-    """Our own key for one fleet. The braces are a Redis Cluster hash tag: all keys of a fleet share
-    one slot, so that a command on several of them stays legal there."""
-    return f"ascension:scaler:{{{fleet}}}:{what}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartMark:
     """A job has started.

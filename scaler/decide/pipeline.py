@@ -104,7 +104,7 @@ def _hold(
         by=(),
         recommendations=(),
         effects=(),
-        frozen=(*frozen, f"no reading of the target: {why.reason}"),
+        frozen=(*frozen, f"the target is not known: {why.reason}"),
         wakeup=snapshot.wakeup,
         dry_run=spec.dry_run,
         snapshot=snapshot,

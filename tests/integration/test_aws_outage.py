@@ -87,7 +87,7 @@ def test_a_group_that_cannot_be_described_is_left_alone(stage: Stage, kind: str)
         what="it has seen that nothing waits",
     )
 
-    assert blind["sentence"].startswith("hold: no reading of the target")
+    assert blind["sentence"].startswith("hold: the target is not known")
     assert (blind["desired"], blind["outcome"]) == (None, "unchanged")
     assert daemon.check("target.gpu")["ok"] is False
     assert len(stage.asked_for("gpu")) == before

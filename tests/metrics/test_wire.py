@@ -137,11 +137,6 @@ def test_what_cannot_be_sent_is_cut_or_replaced():
     assert isinstance(wire.decode(fields), wire.StartMark)
 
 
-def test_all_keys_of_a_fleet_share_a_hash_tag():
-    assert wire.fleet_key("gpu-workers", "state") == "ascension:scaler:{gpu-workers}:state"
-    assert wire.fleet_key("gpu-workers", "lease") == "ascension:scaler:{gpu-workers}:lease"
-
-
 @pytest.mark.parametrize("name", get_args(KeyName))
 def test_the_readers_key_is_none_of_a_fleet_that_is_called_reports(name):
     assert fleet_key("reports", name) != wire.REPORTS_STATE_KEY

@@ -52,7 +52,7 @@ def test_no_index_is_configured(name: str):
 
 
 def test_the_pattern_finds_what_it_should():
-    assert MACHINE_PATHS.search("see /work/" + "main/x.py")
+    assert MACHINE_PATHS.search("see /root/" + "main/x.py")
     assert MACHINE_PATHS.search('open("/home/' + 'jane/x")')
     assert not MACHINE_PATHS.search("https://example.org/home/jane/x")
     assert not MACHINE_PATHS.search("/etc/ascension/config.yaml")

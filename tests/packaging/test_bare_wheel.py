@@ -5,7 +5,6 @@ worker's client is imported there and the command line is asked for what it cann
 """
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -83,9 +82,3 @@ def test_the_command_line_says_what_to_install(
     assert done.returncode == 2
     assert f"pip install 'ascension-scaler[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_the_lock_file_names_no_index_but_the_public_one():
-    hosts = set(re.findall(r"https?://([^/\"]+)", (ROOT / "uv.lock").read_text()))
-    assert hosts <= {"pypi.org", "files.pythonhosted.org"}
-    assert hosts

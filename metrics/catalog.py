@@ -210,7 +210,7 @@ REPORTS_DROPPED = PrometheusMetric(
     kind="counter",
     unit="reports",
     labels=("reason",),
-    help="Workers' reports that could not be counted.",
+    help="Workers' reports, or what was made of them, that could not be counted.",
 )
 CONFIG_RELOAD_SUCCESS = PrometheusMetric(
     name="ascension_scaler_config_reload_success",

@@ -159,7 +159,7 @@ class Composition:
             operator=self.operator,
         )
 
-    async def build(self, previous: Generation | None) -> Generation:
+    async def build(self) -> Generation:
         """The next generation. Raises: ConfigError; then nothing that runs was touched."""
         loaded, self._first = self._first or load(self._sources, self._environ), None
         config = loaded.config

@@ -23,6 +23,16 @@ from scaler.loop.poller import QueuePolling, ReportPolling
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 READ_REPORTS_S = 1.0
+LOSSES = (
+    "malformed",
+    "duplicates",
+    "unknown_queue",
+    "lost",
+    "open_starts_dropped",
+    "batches_dropped",
+    "state_resets",
+)
+"""The reader's counters that say something was not counted: the metric's reasons."""
 
 
 class Observing:
@@ -116,10 +126,7 @@ class _CountedReports:
         read = await self._reader.read(now_s)
         before, now = self._seen, self._reader.counters
         self._seen = now
-        dropped = {
-            name: getattr(now, name) - getattr(before, name)
-            for name in ("malformed", "duplicates", "unknown_queue", "lost")
-        }
+        dropped = {name: getattr(now, name) - getattr(before, name) for name in LOSSES}
         self._metrics.reports(read=now.read - before.read, dropped=dropped)
         if read:
             for queue, told in self._told.items():

@@ -81,7 +81,7 @@ class Daemon:
     def __init__(
         self,
         *,
-        build: Callable[[Generation | None], Awaitable[Generation]],
+        build: Callable[[], Awaitable[Generation]],
         lasting: Sequence[tuple[str, Callable[[], Awaitable[None]]]],
         flush: Callable[[], Awaitable[None]],
         fingerprint: Callable[[], object],
@@ -115,7 +115,7 @@ class Daemon:
     async def run(self) -> None:
         """Until stopped. Raises: ConfigError when the first configuration cannot run."""
         self._listen_for_signals()
-        generation = await self._build(None)
+        generation = await self._build()
         self._operator.started(generation)
         thresholds = gc.get_threshold()
         gc.set_threshold(YOUNG_OBJECTS, *thresholds[1:])
@@ -148,7 +148,7 @@ class Daemon:
                 tasks.create_task(self._supervise(f"fleet:{fleet.name}", fleet.run))
                 for fleet in generation.fleets
             ]
-            successor = await self._next(generation)
+            successor = await self._next()
             for fleet in generation.fleets:
                 fleet.stop()
             await _finish(fleets, timeout_s=FINISH_S)
@@ -158,7 +158,7 @@ class Daemon:
             _hand_over(generation, successor)
         return successor
 
-    async def _next(self, generation: Generation) -> Generation | None:
+    async def _next(self) -> Generation | None:
         while True:
             rang = await self._bell.wait(timeout_s=3600.0)
             if STOP in rang:
@@ -166,7 +166,7 @@ class Daemon:
                 return None
             if RELOAD in rang:
                 try:
-                    return await self._build(generation)
+                    return await self._build()
                 except Exception as error:  # noqa: BLE001 - whatever is wrong, this one runs on
                     self._operator.reload_failed(error)
 
